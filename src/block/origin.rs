@@ -1,0 +1,80 @@
+//! Whose events they are.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::address::{Epoch, named_bytes};
+use super::codec::encode;
+
+/// Who wrote the events of a block, as it was when they happened.
+///
+/// The wire's resource is built from this alone, never from the process that happens to deliver: an event of
+/// 3.8.8 stays one of 3.8.8 when 3.9.0 delivers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    pub(crate) device_id: String,
+    pub(crate) product: String,
+    pub(crate) product_version: String,
+    /// The runtime's name (`python`, `node`); empty where the product has none.
+    pub(crate) runtime: String,
+    pub(crate) runtime_version: String,
+    /// What `uname -s` prints: `Linux`, `Darwin`.
+    pub(crate) platform: String,
+    /// What `uname -m` prints: `x86_64`, `arm64`.
+    pub(crate) architecture: String,
+    pub(crate) mode: Mode,
+    pub(crate) ephemeral: bool,
+    pub(crate) container: bool,
+    /// The version of milepost.
+    pub(crate) library: String,
+}
+
+/// How far events go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Mode {
+    /// Collected and delivered. The default.
+    #[default]
+    On,
+    /// Collected, never delivered over the network.
+    Local,
+    /// Not collected: no directory, no thread, no file.
+    Off,
+}
+
+/// The UUIDv5 of an origin's bytes: blocks name their origin by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct OriginId(pub(crate) Uuid);
+
+impl Origin {
+    pub(crate) fn id(&self) -> OriginId {
+        OriginId(named_bytes(&encode(self)))
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch::of(&self.device_id)
+    }
+}
+
+impl Mode {
+    /// The mode's word, as settings and `status` write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::On => "on",
+            Mode::Local => "local",
+            Mode::Off => "off",
+        }
+    }
+}
+
+impl std::str::FromStr for Mode {
+    type Err = crate::Error;
+
+    fn from_str(word: &str) -> crate::Result<Self> {
+        [Mode::On, Mode::Local, Mode::Off]
+            .into_iter()
+            .find(|mode| mode.as_str() == word)
+            .ok_or_else(|| crate::Error::invalid(format!("mode {word:?} is none of on, local, off")))
+    }
+}

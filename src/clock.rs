@@ -1,0 +1,62 @@
+//! The only place that reads the time or draws randomness.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Microseconds since the Unix epoch by the wall clock; 0 where the clock stands before it.
+#[inline]
+pub(crate) fn wall_micros() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+}
+
+/// The wall clock as a file's time stamp.
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+/// The clock that waits and intervals go by: it never jumps.
+pub(crate) fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// 62 random bits, for jitter and seeds.
+pub(crate) fn random() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().1 & (u64::MAX >> 2)
+}
+
+/// A random duration in `range` (milliseconds).
+pub(crate) fn random_millis(range: std::ops::Range<u64>) -> Duration {
+    let width = (range.end - range.start).max(1);
+    Duration::from_millis(range.start + random() % width)
+}
+
+/// RFC 3339 with microseconds, in UTC: `2026-11-23T09:00:00.123456Z`.
+pub(crate) fn rfc3339(micros: u64) -> String {
+    let time = i64::try_from(micros).ok().and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
+    format!("{:.6}", time.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
+}
+
+/// Reads an RFC 3339 time into microseconds since the Unix epoch.
+pub(crate) fn parse_rfc3339(text: &str) -> Option<u64> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(time.as_microsecond()).ok()
+}
+
+/// The wall clock in a form that a file name can carry: `20261123T090000Z`.
+pub(crate) fn file_stamp() -> String {
+    let time = jiff::Timestamp::from_microsecond(wall_micros() as i64).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_reads_back_as_it_was_written() {
+        let micros = 1_795_424_400_123_456;
+        assert_eq!(rfc3339(micros), "2026-11-23T09:00:00.123456Z");
+        assert_eq!(parse_rfc3339(&rfc3339(micros)), Some(micros));
+        assert_eq!(parse_rfc3339("2026-11-23T10:00:00.123456+01:00"), Some(micros));
+        assert_eq!(parse_rfc3339("yesterday"), None);
+    }
+}

@@ -1,0 +1,343 @@
+//! An event, which is its own encoding.
+//!
+//! What travels through the channel decides what `enqueue` costs. Strings that one thread allocates and
+//! another frees cost the writer a factor of 3 to 20, so an [`Event`] keeps no strings: each call of
+//! [`Event::with`] appends the property's bytes to a buffer inside the event itself, in the very form in
+//! which blocks store it. The writer copies these bytes and decodes nothing. Events of more than
+//! [`INLINE_BYTES`] move to the heap.
+//!
+//! ```text
+//! name    varint length, UTF-8
+//! count   one byte, at most 32
+//! count times:
+//!   key     varint length, UTF-8
+//!   kind    0 bool, 1 integer, 2 float, 3 text
+//!   value   one byte; zigzag varint; eight bytes, little endian; varint length and UTF-8
+//! ```
+//!
+//! These are bincode 2's standard bytes for `(&str, Vec<(&str, Value)>)`; the codec's tests compare the two.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{
+    EVENT_BYTES_MAX, EVENT_TIME_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, PROPERTIES_MAX, SLOT_BYTES_MAX,
+    STRING_BYTES_MAX,
+};
+
+/// Bytes of an event that fit into its slot of the channel, beside the time (8), the kind and the length.
+const INLINE_BYTES: usize = SLOT_BYTES_MAX - 8 - 2;
+
+/// Something that happened: a name and up to 32 properties.
+///
+/// ```
+/// use milepost::Event;
+/// let event = Event::new("job_finished").with("rows", 10).with("ok", true).with("region", "eu");
+/// assert_eq!(event.broken_limit(), None);
+/// ```
+///
+/// The name has at most 128 bytes of `[A-Za-z0-9_.:-]`, a key at most 64 bytes, a string at most 1 KiB, the
+/// event at most 4 KiB. An event that breaks a limit is not cut to size: it is refused when it is enqueued,
+/// and [`Event::broken_limit`] says why. A key that is given twice keeps its last value. Nothing is
+/// allocated while the event's bytes fit into some 118.
+#[derive(Clone)]
+pub struct Event(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Inline { len: u8, bytes: [u8; INLINE_BYTES] },
+    Heap(Vec<u8>),
+    Broken(Limit),
+}
+
+/// The value of a property.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Value<'a> {
+    /// Yes or no.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A finite number.
+    Float(f64),
+    /// UTF-8 text of at most 1 KiB.
+    Text(#[serde(borrow)] Cow<'a, str>),
+}
+
+/// The limit that an event breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Limit {
+    /// The name is empty, longer than 128 bytes, or has other characters than `[A-Za-z0-9_.:-]`.
+    Name,
+    /// There are more than 32 properties.
+    Properties,
+    /// A key is empty or longer than 64 bytes.
+    Key,
+    /// A string is longer than 1 KiB.
+    Text,
+    /// A number is infinite or not a number: no receiver's format has a place for it.
+    NotFinite,
+    /// The event as a whole is larger than 4 KiB.
+    Event,
+}
+
+impl Event {
+    /// An event without properties.
+    pub fn new(name: impl AsRef<str>) -> Self {
+        let name = name.as_ref();
+        if !is_name(name) {
+            return Self(Repr::Broken(Limit::Name));
+        }
+        let mut event = Self(Repr::Inline { len: 0, bytes: [0; INLINE_BYTES] });
+        event.push_text(name);
+        event.push(&[0]);
+        event
+    }
+
+    /// Adds a property.
+    #[must_use]
+    pub fn with<'a>(mut self, key: impl AsRef<str>, value: impl Into<Value<'a>>) -> Self {
+        self.set(key.as_ref(), &value.into());
+        self
+    }
+
+    /// Adds a property in place.
+    pub fn set(&mut self, key: &str, value: &Value<'_>) {
+        let Some(count_at) = self.bytes().first().map(|name_len| 1 + *name_len as usize) else { return };
+        let broken = match value {
+            _ if key.is_empty() || key.len() > KEY_BYTES_MAX => Some(Limit::Key),
+            _ if self.bytes()[count_at] as usize == PROPERTIES_MAX => Some(Limit::Properties),
+            Value::Text(text) if text.len() > STRING_BYTES_MAX => Some(Limit::Text),
+            Value::Float(number) if !number.is_finite() => Some(Limit::NotFinite),
+            _ => None,
+        };
+        if let Some(limit) = broken {
+            self.0 = Repr::Broken(limit);
+            return;
+        }
+        self.push_text(key);
+        match value {
+            Value::Bool(flag) => self.push(&[0, u8::from(*flag)]),
+            Value::Int(number) => {
+                self.push(&[1]);
+                self.push_varint(zigzag(*number));
+            }
+            Value::Float(number) => {
+                self.push(&[2]);
+                self.push(&number.to_le_bytes());
+            }
+            Value::Text(text) => {
+                self.push(&[3]);
+                self.push_text(text);
+            }
+        }
+        match &mut self.0 {
+            Repr::Inline { bytes, .. } => bytes[count_at] += 1,
+            Repr::Heap(bytes) if bytes.len() + EVENT_TIME_BYTES_MAX > EVENT_BYTES_MAX => {
+                self.0 = Repr::Broken(Limit::Event);
+            }
+            Repr::Heap(bytes) => bytes[count_at] += 1,
+            Repr::Broken(_) => {}
+        }
+    }
+
+    /// The limit that this event breaks, if it does: it will be refused.
+    pub fn broken_limit(&self) -> Option<Limit> {
+        match self.0 {
+            Repr::Broken(limit) => Some(limit),
+            _ => None,
+        }
+    }
+
+    /// The event as it is stored; empty when a limit is broken.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Inline { len, bytes } => &bytes[..*len as usize],
+            Repr::Heap(bytes) => bytes,
+            Repr::Broken(_) => &[],
+        }
+    }
+
+    /// Bytes that this event keeps on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Repr::Heap(bytes) => bytes.capacity(),
+            _ => 0,
+        }
+    }
+
+    fn push_text(&mut self, text: &str) {
+        self.push_varint(text.len() as u64);
+        self.push(text.as_bytes());
+    }
+
+    fn push_varint(&mut self, number: u64) {
+        let mut bytes = [0; EVENT_TIME_BYTES_MAX];
+        let len = put_varint(number, &mut bytes);
+        self.push(&bytes[..len]);
+    }
+
+    #[inline]
+    fn push(&mut self, more: &[u8]) {
+        match &mut self.0 {
+            Repr::Inline { len, bytes } => {
+                let start = *len as usize;
+                if let Some(room) = bytes.get_mut(start..start + more.len()) {
+                    room.copy_from_slice(more);
+                    *len += more.len() as u8;
+                } else {
+                    let mut heap = Vec::with_capacity((start + more.len()).next_power_of_two());
+                    heap.extend_from_slice(&bytes[..start]);
+                    heap.extend_from_slice(more);
+                    self.0 = Repr::Heap(heap);
+                }
+            }
+            Repr::Heap(bytes) => bytes.extend_from_slice(more),
+            Repr::Broken(_) => {}
+        }
+    }
+}
+
+/// Whether `name` can name an event.
+pub(crate) fn is_name(name: &str) -> bool {
+    let ok = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-');
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(ok)
+}
+
+/// Maps small numbers of either sign to small unsigned ones.
+pub(crate) fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)) as u64
+}
+
+/// Writes `number` as bincode does: below 251 one byte, else a marker and two, four or eight bytes.
+pub(crate) fn put_varint(number: u64, out: &mut [u8; EVENT_TIME_BYTES_MAX]) -> usize {
+    let (marker, width) = match number {
+        0..=250 => {
+            out[0] = number as u8;
+            return 1;
+        }
+        251..=0xffff => (251, 2),
+        0x1_0000..=0xffff_ffff => (252, 4),
+        _ => (253, 8),
+    };
+    out[0] = marker;
+    out[1..=width].copy_from_slice(&number.to_le_bytes()[..width]);
+    1 + width
+}
+
+impl Value<'_> {
+    /// The same value, owning its text.
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Value::Bool(flag) => Value::Bool(flag),
+            Value::Int(number) => Value::Int(number),
+            Value::Float(number) => Value::Float(number),
+            Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+        }
+    }
+}
+
+macro_rules! value_from {
+    ($($from:ty => |$value:ident| $to:expr;)*) => {$(
+        impl<'a> From<$from> for Value<'a> {
+            #[inline]
+            fn from($value: $from) -> Self { $to }
+        }
+    )*};
+}
+
+value_from! {
+    bool => |value| Value::Bool(value);
+    i64 => |value| Value::Int(value);
+    i32 => |value| Value::Int(value.into());
+    u32 => |value| Value::Int(value.into());
+    u16 => |value| Value::Int(value.into());
+    f64 => |value| Value::Float(value);
+    &'a str => |value| Value::Text(Cow::Borrowed(value));
+    &'a String => |value| Value::Text(Cow::Borrowed(value));
+    String => |value| Value::Text(Cow::Owned(value));
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Broken(limit) => f.debug_tuple("Event").field(limit).finish(),
+            _ => {
+                let bytes = self.bytes();
+                let name = bytes.get(1..1 + bytes[0] as usize).map(String::from_utf8_lossy);
+                f.debug_struct("Event").field("name", &name.unwrap_or_default()).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::Name => {
+                "its name is empty, longer than 128 bytes or has other characters than [A-Za-z0-9_.:-]"
+            }
+            Limit::Properties => "it has more than 32 properties",
+            Limit::Key => "a key is empty or longer than 64 bytes",
+            Limit::Text => "a string is longer than 1 KiB",
+            Limit::NotFinite => "a number is not finite",
+            Limit::Event => "it is larger than 4 KiB",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_fits_its_slot() {
+        assert_eq!(size_of::<Event>(), SLOT_BYTES_MAX - 8);
+    }
+
+    #[test]
+    fn each_limit_is_refused_under_its_own_name() {
+        let long = "x".repeat(STRING_BYTES_MAX + 1);
+        let cases = [
+            (Event::new(""), Some(Limit::Name)),
+            (Event::new("no spaces"), Some(Limit::Name)),
+            (Event::new("n".repeat(NAME_BYTES_MAX)), None),
+            (Event::new("n".repeat(NAME_BYTES_MAX + 1)), Some(Limit::Name)),
+            (Event::new("n").with("k".repeat(KEY_BYTES_MAX), 1), None),
+            (Event::new("n").with("k".repeat(KEY_BYTES_MAX + 1), 1), Some(Limit::Key)),
+            (Event::new("n").with("", 1), Some(Limit::Key)),
+            (Event::new("n").with("k", &long[1..]), None),
+            (Event::new("n").with("k", &long), Some(Limit::Text)),
+            (Event::new("n").with("k", f64::NAN), Some(Limit::NotFinite)),
+            ((0..32).fold(Event::new("n"), |event, i| event.with(format!("k{i}"), i)), None),
+            (
+                (0..33).fold(Event::new("n"), |event, i| event.with(format!("k{i}"), i)),
+                Some(Limit::Properties),
+            ),
+            ((0..3).fold(Event::new("n"), |event, i| event.with(format!("k{i}"), &long[1..])), None),
+            (
+                (0..4).fold(Event::new("n"), |event, i| event.with(format!("k{i}"), &long[1..])),
+                Some(Limit::Event),
+            ),
+        ];
+        for (event, limit) in cases {
+            assert_eq!(event.broken_limit(), limit, "{event:?}");
+            assert_eq!(event.bytes().is_empty(), limit.is_some());
+        }
+    }
+
+    #[test]
+    fn a_small_event_stays_off_the_heap_and_a_large_one_keeps_its_bytes() {
+        let small = Event::new("job_finished").with("rows", 10).with("ok", true).with("region", "eu");
+        assert_eq!(small.heap_bytes(), 0);
+        let large = small.clone().with("text", "x".repeat(200));
+        assert!(large.heap_bytes() > 200);
+        // Only the count of properties differs in what both have.
+        let count_at = 1 + "job_finished".len();
+        assert_eq!(large.bytes()[..count_at], small.bytes()[..count_at]);
+        assert_eq!(large.bytes()[count_at + 1..small.bytes().len()], small.bytes()[count_at + 1..]);
+        assert_eq!((small.bytes()[count_at], large.bytes()[count_at]), (3, 4));
+    }
+}

@@ -1,0 +1,197 @@
+//! Every maximum and interval of the crate, each with the reason for its value.
+//!
+//! Units and qualifiers stand last: `_BYTES_MAX`, `_EVENTS_MAX`, `_MS`.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+// ---- events -------------------------------------------------------------------------------------
+
+/// Longest event name. Receivers index names; 128 holds every name of the OpenTelemetry conventions.
+pub(crate) const NAME_BYTES_MAX: usize = 128;
+
+/// Most properties an event carries. Owed to the one byte that counts them, and to what a person can review.
+pub(crate) const PROPERTIES_MAX: usize = 32;
+
+/// Longest property key: half a name.
+pub(crate) const KEY_BYTES_MAX: usize = 64;
+
+/// Longest string value. Usage events carry words, not documents.
+pub(crate) const STRING_BYTES_MAX: usize = KIB;
+
+/// Largest event as it is stored, its time included. One event must fit a block's body uncompressed.
+pub(crate) const EVENT_BYTES_MAX: usize = BLOCK_BODY_BYTES_MAX;
+
+/// Most bytes that an event's time takes beside it: a 64-bit varint with its marker.
+pub(crate) const EVENT_TIME_BYTES_MAX: usize = 9;
+
+// ---- the channel --------------------------------------------------------------------------------
+
+/// Bytes of one slot of the channel; a larger event is boxed. Two cache lines.
+pub(crate) const SLOT_BYTES_MAX: usize = 128;
+
+/// Slots of the channel unless the builder says otherwise: 16,384 x 128 bytes = 2 MiB, and more than a
+/// burst of 15,000 events meets while the writer sleeps.
+pub(crate) const CHANNEL_EVENTS: usize = 16_384;
+
+/// Most slots that the builder takes: 1,048,576 x 128 bytes = 128 MiB.
+pub(crate) const CHANNEL_EVENTS_MAX: usize = 1 << 20;
+
+/// Most bytes of boxed events in the channel: what a host would still call a queue and not a leak.
+pub(crate) const CHANNEL_BOXED_BYTES_MAX: usize = 8 * MIB;
+
+// ---- blocks and journals ------------------------------------------------------------------------
+
+/// Most events in a block: the bits of one queue entry's bitmap.
+pub(crate) const BLOCK_EVENTS_MAX: usize = 128;
+
+/// Largest body of a block as stored. sled keeps values of up to 6 KiB out of blob files at our segment
+/// size, and a power cut may lose blob files.
+pub(crate) const BLOCK_BODY_BYTES_MAX: usize = 4 * KIB;
+
+/// Largest body of a block before LZ4: bounds what a hostile block makes a reader allocate.
+pub(crate) const BLOCK_RAW_BYTES_MAX: usize = 32 * KIB;
+
+/// A journal is turned when it has grown to this: one read, one intake and one unlink each.
+pub(crate) const JOURNAL_BYTES: u64 = 4 * MIB as u64;
+
+/// A free journal below this is gone on with by the next writer, so that 10,000 short processes leave a
+/// handful of files.
+pub(crate) const JOURNAL_ADOPT_BYTES_MAX: u64 = 256 * KIB as u64;
+
+/// Most free journals that a starting writer looks at before it makes its own.
+pub(crate) const JOURNAL_ADOPT_TRIES_MAX: usize = 64;
+
+/// Largest index in a journal: 26 bits of an event's id.
+pub(crate) const JOURNAL_EVENTS_MAX: u32 = 1 << 26;
+
+/// A journal whose blocks hold fewer events than this on average is packed before it is let go: below
+/// it, block headers weigh more than a tenth of the events.
+pub(crate) const PACK_EVENTS_A_BLOCK: u64 = 32;
+
+/// Most bytes of a journal that are read: a turn may come one full channel late.
+pub(crate) const JOURNAL_READ_BYTES_MAX: u64 = 64 * MIB as u64;
+
+/// Longest text that counts as a device id; a longer file is unreadable.
+pub(crate) const DEVICE_ID_BYTES_MAX: usize = 256;
+
+// ---- intervals of the writer and the sync thread ------------------------------------------------
+
+/// The writer's tick while events come: what a kill -9 may lose.
+pub(crate) const TICK_BUSY: Duration = Duration::from_millis(10);
+
+/// The writer's tick when idle: ten wake-ups a second stay below 0.1% of a core.
+pub(crate) const TICK_IDLE: Duration = Duration::from_millis(100);
+
+/// How often unsynced bytes are synced when nobody waits: what a power cut may lose.
+pub(crate) const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a writer looks at the file `turn`, and the least time between two `counts` blocks.
+pub(crate) const TURN_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a dropped client waits for its events to be synced: a disk, not a network.
+pub(crate) const DROP_TIMEOUT: Duration = Duration::from_secs(2);
+
+// ---- ownership ----------------------------------------------------------------------------------
+
+/// A process younger than this never wants the store: short commands pay nothing for it.
+pub(crate) const OWNER_AGE_MIN: Duration = Duration::from_secs(3);
+
+/// Least and most time between two tries for the owner's lock: after a death one has taken over within 5 s.
+pub(crate) const OWNER_TRY_EVERY_MS: std::ops::Range<u64> = 2_000..4_000;
+
+/// How often the owner looks whether somebody waits for the store.
+pub(crate) const OWNER_PROBE_EVERY: Duration = Duration::from_millis(250);
+
+/// How often a waiter tries the owner's lock.
+pub(crate) const OWNER_WAIT_EVERY: Duration = Duration::from_millis(20);
+
+/// How long an owner that steps down lets a request in flight end.
+pub(crate) const HAND_OVER_GRACE: Duration = Duration::from_secs(1);
+
+/// A lock that is still held after this long is named as held by a stopped process.
+pub(crate) const HELD_NAMED_AFTER: Duration = Duration::from_secs(2);
+
+/// How long a command waits for the store before it gives up.
+pub(crate) const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How often an owner that can deliver asks writers to let go of what they have.
+pub(crate) const TURN_EVERY: Duration = Duration::from_secs(30);
+
+/// How often the owner looks for free journals.
+pub(crate) const INTAKE_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Most journals that one look at the directory remembers: bounds memory, not what is taken in.
+pub(crate) const INTAKE_JOURNALS_MAX: usize = 256;
+
+// ---- the spool ----------------------------------------------------------------------------------
+
+/// Intake goes on while a destination that can deliver is owed less than this: enough for a courier to
+/// stay busy, little enough for sled to stay small.
+pub(crate) const OWED_BYTES: u64 = 4 * MIB as u64;
+
+/// sled's segment. Up to one unsynced segment, no power cut of 51,535 lost anything.
+pub(crate) const SEGMENT_BYTES: usize = 512 * KIB;
+
+/// sled's page cache.
+pub(crate) const SLED_CACHE_BYTES: u64 = 4 * MIB as u64;
+
+/// A persist follows this many changed blocks: some 50 to 130 KiB of sled's log.
+pub(crate) const PERSIST_BLOCKS: u32 = 8;
+
+/// The same while the store has fewer than [`STORE_SMALL_BLOCKS`] blocks, where each costs less log.
+pub(crate) const PERSIST_BLOCKS_SMALL: u32 = 16;
+
+/// Up to here the store counts as small.
+pub(crate) const STORE_SMALL_BLOCKS: usize = 512;
+
+/// A persist follows this many changed queue entries.
+pub(crate) const PERSIST_ENTRIES: u32 = 256;
+
+/// A persist follows the first change after this long: what a crash may repeat.
+pub(crate) const PERSIST_EVERY: Duration = Duration::from_secs(5);
+
+/// A drained store above this is written anew, since sled gives no space back.
+pub(crate) const STORE_REWRITE_BYTES: u64 = 16 * MIB as u64;
+
+/// How long sled's own lock may live on after it was closed.
+pub(crate) const SLED_LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Largest ledger that is read.
+pub(crate) const LEDGER_BYTES_MAX: u64 = 4 * MIB as u64;
+
+/// Most bytes of a receiver's answer that a dead letter keeps.
+pub(crate) const DEAD_ANSWER_BYTES_MAX: usize = 512;
+
+// ---- delivery -----------------------------------------------------------------------------------
+
+/// Most events in a request.
+pub(crate) const BATCH_EVENTS_MAX: usize = 4_096;
+
+/// Most bytes of stored blocks in a request: with usual events, about 1 MiB before gzip.
+pub(crate) const BATCH_BLOCK_BYTES_MAX: u64 = 256 * KIB as u64;
+
+/// Most bytes of an answer's body that are read.
+pub(crate) const ANSWER_BYTES_MAX: u64 = 64 * KIB as u64;
+
+/// Longest wait for a connection, its TLS included.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest wait for a request as a whole.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Backoff after no connection: a network comes back without notice, so it is tried often.
+pub(crate) const BACKOFF_CONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Backoff after a refusal that may pass: the receiver is there and asks for room.
+pub(crate) const BACKOFF_REFUSED: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(15 * 60));
+
+/// Backoff of a hold: somebody has to mend a setting first.
+pub(crate) const BACKOFF_HELD: (Duration, Duration) =
+    (Duration::from_secs(15 * 60), Duration::from_secs(6 * 3600));
+
+/// Longest wait that a receiver's `Retry-After` can ask for.
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
