@@ -103,8 +103,7 @@ impl Event {
         self
     }
 
-    /// Adds a property in place.
-    pub fn set(&mut self, key: &str, value: &Value<'_>) {
+    fn set(&mut self, key: &str, value: &Value<'_>) {
         let Some(count_at) = self.bytes().first().map(|name_len| 1 + *name_len as usize) else { return };
         let broken = match value {
             _ if key.is_empty() || key.len() > KEY_BYTES_MAX => Some(Limit::Key),
@@ -200,6 +199,73 @@ impl Event {
     }
 }
 
+/// The parts of an event's bytes, found without decoding its values.
+pub(crate) struct Parts<'a> {
+    pub(crate) name: &'a [u8],
+    count: u8,
+    rest: &'a [u8],
+}
+
+/// A property's key, and all its bytes.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Part<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// Takes the bytes of an [`Event`] apart; `None` where they are none.
+    pub(crate) fn of(bytes: &'a [u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let name = take_text(&mut rest)?;
+        let count = take(&mut rest, 1)?[0];
+        Some(Self { name, count, rest })
+    }
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Part<'a>;
+
+    fn next(&mut self) -> Option<Part<'a>> {
+        self.count = self.count.checked_sub(1)?;
+        let whole = self.rest;
+        let key = take_text(&mut self.rest)?;
+        match take(&mut self.rest, 1)?[0] {
+            0 => take(&mut self.rest, 1)?,
+            1 => {
+                take_varint(&mut self.rest)?;
+                &[]
+            }
+            2 => take(&mut self.rest, 8)?,
+            _ => take_text(&mut self.rest)?,
+        };
+        Some(Part { key, bytes: &whole[..whole.len() - self.rest.len()] })
+    }
+}
+
+fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(len)?;
+    *rest = left;
+    Some(taken)
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = take_varint(rest)?;
+    take(rest, len as usize)
+}
+
+fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    let width = match take(rest, 1)?[0] {
+        251 => 2,
+        252 => 4,
+        253 => 8,
+        small => return Some(small.into()),
+    };
+    let mut bytes = [0; 8];
+    bytes[..width].copy_from_slice(take(rest, width)?);
+    Some(u64::from_le_bytes(bytes))
+}
+
 /// Whether `name` can name an event.
 pub(crate) fn is_name(name: &str) -> bool {
     let ok = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-');
@@ -229,7 +295,7 @@ pub(crate) fn put_varint(number: u64, out: &mut [u8; EVENT_TIME_BYTES_MAX]) -> u
 
 impl Value<'_> {
     /// The same value, owning its text.
-    pub fn into_owned(self) -> Value<'static> {
+    pub(crate) fn into_owned(self) -> Value<'static> {
         match self {
             Value::Bool(flag) => Value::Bool(flag),
             Value::Int(number) => Value::Int(number),

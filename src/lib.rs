@@ -3,12 +3,22 @@
 #![warn(missing_docs)]
 #![allow(dead_code, unused_imports)]
 
+mod admission;
 mod block;
 mod clock;
+mod consent;
 mod error;
 mod event;
+mod installation;
+mod journal;
 mod limits;
+mod product;
+mod spool;
 
+pub use admission::Refusal;
 pub use block::Mode;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
+pub use journal::SyncEvery;
+pub use product::Product;
+pub use spool::DropReason;

@@ -153,6 +153,9 @@ pub(crate) const PERSIST_ENTRIES: u32 = 256;
 /// A persist follows the first change after this long: what a crash may repeat.
 pub(crate) const PERSIST_EVERY: Duration = Duration::from_secs(5);
 
+/// How often journals that are done with are unlinked while others are under way: each time costs a ledger.
+pub(crate) const LET_GO_EVERY: Duration = Duration::from_millis(500);
+
 /// A drained store above this is written anew, since sled gives no space back.
 pub(crate) const STORE_REWRITE_BYTES: u64 = 16 * MIB as u64;
 

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::limits::JOURNAL_EVENTS_MAX;
+
 /// The namespace of every id that milepost derives by name. Constant for ever: the ids depend on it.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6d69_6c65_706f_5374_8e11_0a5b_2f6c_93d4);
 
@@ -42,7 +44,7 @@ impl Epoch {
 pub(crate) fn event_id(address: Address, micros: u64) -> Uuid {
     let millis = u128::from(micros / 1_000) & ((1 << 48) - 1);
     let journal = address.journal.0.as_u128() >> 80;
-    let free = (journal << 26) | u128::from(address.index & ((1 << 26) - 1));
+    let free = (journal << 26) | u128::from(address.index & (JOURNAL_EVENTS_MAX - 1));
     let (high, low) = (free >> 62, free & ((1 << 62) - 1));
     Uuid::from_u128((millis << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | low)
 }

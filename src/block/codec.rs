@@ -63,6 +63,36 @@ pub(crate) struct Counts {
     pub(crate) damaged: u64,
 }
 
+impl Counts {
+    /// Adds what another block carries.
+    pub(crate) fn add(&mut self, more: &Counts) {
+        for &(reason, count) in &more.refused {
+            match self.refused.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, sum)) => *sum += count,
+                None => self.refused.push((reason, count)),
+            }
+        }
+        self.redacted += more.redacted;
+        self.damaged += more.damaged;
+    }
+
+    /// What is counted here and not in `before`, an earlier state of the same counters.
+    pub(crate) fn since(&self, before: &Counts) -> Counts {
+        let was =
+            |reason| before.refused.iter().find(|(known, _)| *known == reason).map_or(0, |(_, sum)| *sum);
+        let refused = self.refused.iter().map(|&(reason, sum)| (reason, sum - was(reason)));
+        Counts {
+            refused: refused.filter(|(_, count)| *count > 0).collect(),
+            redacted: self.redacted - before.redacted,
+            damaged: self.damaged - before.damaged,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What an `end` block says: the journal was let go by its writer, with this many events in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct End {

@@ -1,0 +1,213 @@
+//! The file system as milepost uses it: private files, no link followed, directories made durable.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use crate::clock;
+
+/// What came of trying to lock a file.
+#[derive(Debug)]
+pub(crate) enum Locked {
+    /// The lock is ours as long as this handle is open, and the handle's file is the one at the path.
+    Ours(File),
+    /// Somebody else has it.
+    Busy,
+    /// There is no such file, or no longer.
+    Gone,
+}
+
+/// Locks the file at `path` without waiting.
+///
+/// A lock on a file that was renamed or replaced in the meantime locks nothing that anybody looks at, so the
+/// handle is compared with the path afterwards.
+pub(crate) fn lock(path: &Path) -> io::Result<Locked> {
+    match open(path) {
+        Ok(file) => lock_file(file, path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Locked::Gone),
+        Err(error) => Err(error),
+    }
+}
+
+/// Locks a file that is already open; as [`lock`] otherwise.
+pub(crate) fn lock_file(file: File, path: &Path) -> io::Result<Locked> {
+    match file.try_lock() {
+        Ok(()) if is_at(&file, path) => Ok(Locked::Ours(file)),
+        Ok(()) => Ok(Locked::Gone),
+        Err(TryLockError::WouldBlock) => Ok(Locked::Busy),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether somebody has the exclusive lock of the file at `path`. Disturbs nobody: the lock that is tried is
+/// a shared one, and lives as long as this call.
+pub(crate) fn is_locked(path: &Path) -> io::Result<bool> {
+    match open(path) {
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a regular file for reading and writing.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let file = sys::options().read(true).write(true).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+/// Opens a regular file, which is made if there is none.
+pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
+    let file = sys::options().read(true).write(true).create(true).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+/// Makes a file that must not be there yet.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    sys::options().read(true).write(true).create_new(true).open(path)
+}
+
+/// Reads a file of at most `limit` bytes; a larger one is [`io::ErrorKind::InvalidData`].
+pub(crate) fn read_to_limit(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = sys::options().read(true).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Writes a new file and makes its bytes durable.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Replaces a file as a whole: whoever reads it sees the old bytes or the new ones. The order is what makes
+/// it durable: bytes, then name, then directory.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let Some((directory, name)) = path.parent().zip(path.file_name()) else {
+        return Err(io::Error::other("a file in a directory is needed"));
+    };
+    let hidden = directory.join(format!(".{}-new", name.to_string_lossy()));
+    match std::fs::remove_file(&hidden) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => write_new(&hidden, bytes)?,
+    }
+    std::fs::rename(&hidden, path)?;
+    sync_directory(directory)
+}
+
+/// Removes a file; one that is not there is fine.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Makes a directory and those above it, closed to everybody else, and makes their names durable.
+pub(crate) fn create_directories(directory: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(directory) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::NotADirectory, "something else stands there")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let Some(parent) = directory.parent() else { return Ok(()) };
+    if !parent.is_dir() {
+        create_directories(parent)?;
+    }
+    match sys::create_directory(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => sync_directory(parent),
+    }
+}
+
+/// Sets a file's time stamp to now; the file is made if there is none.
+pub(crate) fn touch(path: &Path) -> io::Result<()> {
+    open_or_create(path)?.set_modified(clock::wall())
+}
+
+/// Whether the file of this handle is the one that stands at `path`.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(ours), Ok(theirs)) => sys::identity(&ours) == sys::identity(&theirs),
+        _ => false,
+    }
+}
+
+/// Bytes that a directory takes on the disk, with all that is in it.
+pub(crate) fn disk_bytes(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(found) if found.is_dir() => sys::disk_bytes(&found) + disk_bytes(&entry.path()),
+        Ok(found) => sys::disk_bytes(&found),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+#[cfg(unix)]
+mod sys {
+    use super::{OpenOptions, Path, io};
+    use std::fs::{DirBuilder, Metadata};
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+
+    use rustix::fs::OFlags;
+
+    /// No link is followed, and a pipe in a file's place does not stop the thread.
+    pub(super) fn options() -> OpenOptions {
+        let mut options = OpenOptions::new();
+        options.mode(0o600).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+        options
+    }
+
+    pub(super) fn create_directory(path: &Path) -> io::Result<()> {
+        DirBuilder::new().mode(0o700).create(path)
+    }
+
+    pub(super) fn identity(found: &Metadata) -> (u64, u64) {
+        (found.dev(), found.ino())
+    }
+
+    pub(super) fn disk_bytes(found: &Metadata) -> u64 {
+        found.blocks() * 512
+    }
+}
+
+/// Elsewhere nothing is collected (consent says so), and what is here is never called.
+#[cfg(not(unix))]
+mod sys {
+    use super::{OpenOptions, Path, io};
+    use std::fs::Metadata;
+
+    pub(super) fn options() -> OpenOptions {
+        OpenOptions::new()
+    }
+
+    pub(super) fn create_directory(path: &Path) -> io::Result<()> {
+        std::fs::create_dir(path)
+    }
+
+    pub(super) fn identity(found: &Metadata) -> u64 {
+        found.len()
+    }
+
+    pub(super) fn disk_bytes(found: &Metadata) -> u64 {
+        found.len()
+    }
+}

@@ -1,0 +1,223 @@
+//! The channel between the host's threads and the writer.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::Thread;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::admission::Refusal;
+use crate::block::Class;
+use crate::event::Event;
+use crate::limits::CHANNEL_BOXED_BYTES_MAX;
+
+/// One event on its way to the writer: two cache lines.
+pub(crate) struct Slot {
+    /// Microseconds since the Unix epoch, with the class in the two highest bits.
+    stamp: u64,
+    pub(crate) event: Event,
+}
+
+impl Slot {
+    const CLASS_SHIFT: u32 = 62;
+
+    pub(crate) fn new(micros: u64, class: Class, event: Event) -> Self {
+        let micros = micros & ((1 << Self::CLASS_SHIFT) - 1);
+        Self { stamp: micros | u64::from(class.to_byte()) << Self::CLASS_SHIFT, event }
+    }
+
+    pub(crate) fn micros(&self) -> u64 {
+        self.stamp & ((1 << Self::CLASS_SHIFT) - 1)
+    }
+
+    pub(crate) fn class(&self) -> Class {
+        Class::from_byte((self.stamp >> Self::CLASS_SHIFT) as u8).unwrap_or_default()
+    }
+}
+
+/// What the caller's side and the writer share. Nothing here is locked.
+pub(crate) struct Channel {
+    sender: Sender<Slot>,
+    pub(super) receiver: Receiver<Slot>,
+    /// More waiting slots than this wake the writer.
+    half: usize,
+    woken: AtomicBool,
+    /// Bytes of boxed events in the channel.
+    boxed: AtomicUsize,
+    /// The writer's thread, once it runs.
+    pub(super) writer: OnceLock<Thread>,
+    /// Whether events are taken.
+    open: AtomicBool,
+    closing: AtomicBool,
+    turn: AtomicBool,
+    tickets: AtomicU64,
+    pub(crate) counters: Counters,
+}
+
+/// What this process counted since the client was built.
+#[derive(Default)]
+pub(crate) struct Counters {
+    /// Events in whole blocks.
+    pub(crate) accepted: AtomicU64,
+    refused: [AtomicU64; Refusal::ALL.len()],
+    pub(crate) redacted: AtomicU64,
+    pub(crate) damaged: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn refuse(&self, reason: Refusal, events: u64) {
+        self.refused[reason as usize].fetch_add(events, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self, reason: Refusal) -> u64 {
+        self.refused[reason as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl Channel {
+    pub(crate) fn new(capacity: usize) -> Self {
+        let (sender, receiver) = bounded(capacity);
+        Self {
+            sender,
+            receiver,
+            half: capacity / 2,
+            woken: AtomicBool::new(false),
+            boxed: AtomicUsize::new(0),
+            writer: OnceLock::new(),
+            open: AtomicBool::new(true),
+            closing: AtomicBool::new(false),
+            turn: AtomicBool::new(false),
+            tickets: AtomicU64::new(0),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Whether events are taken: one relaxed load.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more events.
+    pub(crate) fn refuse_all(&self) {
+        self.open.store(false, Ordering::Relaxed);
+    }
+
+    /// Puts an event into the channel, or hands it back when that is full. Below half-full nobody is woken:
+    /// the writer looks by itself, and a futex would cost the caller a hundred times more than the send.
+    #[inline]
+    pub(crate) fn send(&self, slot: Slot) -> Result<(), Event> {
+        let heap_bytes = slot.event.heap_bytes();
+        if heap_bytes > 0 && !self.reserve(heap_bytes) {
+            return Err(slot.event);
+        }
+        match self.sender.try_send(slot) {
+            Ok(()) => {
+                if self.sender.len() > self.half {
+                    self.wake_once();
+                }
+                Ok(())
+            }
+            Err(TrySendError::Full(slot) | TrySendError::Disconnected(slot)) => {
+                self.boxed.fetch_sub(heap_bytes, Ordering::Relaxed);
+                Err(slot.event)
+            }
+        }
+    }
+
+    fn reserve(&self, heap_bytes: usize) -> bool {
+        let before = self.boxed.fetch_add(heap_bytes, Ordering::Relaxed);
+        let fits = before + heap_bytes <= CHANNEL_BOXED_BYTES_MAX;
+        if !fits {
+            self.boxed.fetch_sub(heap_bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    #[cold]
+    fn wake_once(&self) {
+        if !self.woken.swap(true, Ordering::Relaxed) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    /// A ticket for all events that were sent before, and the writer's attention.
+    pub(crate) fn ticket(&self) -> u64 {
+        let ticket = self.tickets.fetch_add(1, Ordering::AcqRel) + 1;
+        self.wake();
+        ticket
+    }
+
+    /// Asks this process's writer to let go of its journal.
+    pub(crate) fn ask_for_turn(&self) {
+        self.turn.store(true, Ordering::Release);
+    }
+
+    /// Takes no more events, and lets the writer end once the channel is empty.
+    pub(crate) fn close(&self) {
+        self.refuse_all();
+        self.closing.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(super) fn last_ticket(&self) -> u64 {
+        self.tickets.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(super) fn take_turn_request(&self) -> bool {
+        self.turn.swap(false, Ordering::AcqRel)
+    }
+
+    /// Tells that the event was taken out of the channel.
+    pub(super) fn release(&self, event: &Event) {
+        let heap_bytes = event.heap_bytes();
+        if heap_bytes > 0 {
+            self.boxed.fetch_sub(heap_bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells that the writer is about to sleep.
+    pub(super) fn may_be_woken(&self) {
+        self.woken.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::SLOT_BYTES_MAX;
+
+    #[test]
+    fn a_slot_is_two_cache_lines_and_keeps_time_and_class() {
+        assert_eq!(size_of::<Slot>(), SLOT_BYTES_MAX);
+        for class in [Class::Milestone, Class::Latest, Class::Bulk] {
+            let slot = Slot::new(1_795_424_400_123_456, class, Event::new("e"));
+            assert_eq!((slot.micros(), slot.class()), (1_795_424_400_123_456, class));
+        }
+    }
+
+    #[test]
+    fn boxed_events_are_bounded_and_their_room_comes_back() {
+        let channel = Channel::new(1 << 14);
+        let large = Event::new("e").with("text", "x".repeat(1_000));
+        let sent = (0..1 << 14)
+            .take_while(|_| channel.send(Slot::new(0, Class::Bulk, large.clone())).is_ok())
+            .count();
+        assert!(sent * large.heap_bytes() <= CHANNEL_BOXED_BYTES_MAX);
+        assert!(channel.send(Slot::new(0, Class::Bulk, Event::new("small"))).is_ok());
+        while let Ok(slot) = channel.receiver.try_recv() {
+            channel.release(&slot.event);
+        }
+        assert_eq!(channel.boxed.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,103 @@
+//! The names of journals, and the oldest of them.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::block::JournalId;
+
+/// A journal's file name: `<hex milliseconds>-<journal id>.journal`, or `.now` when it ends in a milestone.
+///
+/// The time is that of its first event, so that names sort by age. Ids come from headers, never from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct JournalName {
+    /// Journals with a milestone come first.
+    pub(crate) urgent: Reverse<bool>,
+    pub(crate) millis: u64,
+    pub(crate) id: JournalId,
+}
+
+impl JournalName {
+    pub(crate) fn new(millis: u64, id: JournalId) -> Self {
+        Self { urgent: Reverse(false), millis, id }
+    }
+
+    /// The name under which it is let go, when it ends in a milestone.
+    pub(crate) fn now(self) -> Self {
+        Self { urgent: Reverse(true), ..self }
+    }
+
+    pub(crate) fn is_now(self) -> bool {
+        self.urgent.0
+    }
+}
+
+impl fmt::Display for JournalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ending = if self.is_now() { "now" } else { "journal" };
+        write!(f, "{:012x}-{}.{ending}", self.millis, self.id)
+    }
+}
+
+impl FromStr for JournalName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (stem, urgent) = match text.rsplit_once('.').ok_or(())? {
+            (stem, "journal") => (stem, false),
+            (stem, "now") => (stem, true),
+            _ => return Err(()),
+        };
+        let (millis, id) = stem.split_once('-').ok_or(())?;
+        let name = Self {
+            urgent: Reverse(urgent),
+            millis: u64::from_str_radix(millis, 16).map_err(|_| ())?,
+            id: id.parse().map_err(|_| ())?,
+        };
+        if name.to_string() == text { Ok(name) } else { Err(()) }
+    }
+}
+
+/// The names of the oldest journals in `directory`, in the order in which they would go: milestones first,
+/// then by age. At most `most`, so that a directory of any size costs the same memory.
+pub(crate) fn oldest(directory: &Path, most: usize) -> io::Result<Vec<JournalName>> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut heap = BinaryHeap::new();
+    for entry in entries {
+        let Some(name) = entry?.file_name().to_str().and_then(|name| name.parse::<JournalName>().ok()) else {
+            continue;
+        };
+        heap.push(name);
+        if heap.len() > most {
+            heap.pop();
+        }
+    }
+    Ok(heap.into_sorted_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milestones_go_first_then_the_oldest_and_strangers_are_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = |millis| JournalName::new(millis, JournalId::random());
+        let names = [name(300).now(), name(400).now(), name(100), name(200)];
+        for name in names.iter().rev() {
+            std::fs::write(directory.path().join(name.to_string()), "").unwrap();
+        }
+        for stranger in [".new-1", "x.journal", "000-1.now", "README"] {
+            std::fs::write(directory.path().join(stranger), "").unwrap();
+        }
+        assert_eq!(oldest(directory.path(), 10).unwrap(), names);
+        assert_eq!(oldest(directory.path(), 3).unwrap(), names[..3]);
+        assert_eq!(oldest(&directory.path().join("none"), 3).unwrap(), []);
+    }
+}

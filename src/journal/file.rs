@@ -1,0 +1,198 @@
+//! One journal that this process writes.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::directory::JournalName;
+use super::reader::{Contents, Found, JournalError};
+use crate::block::{Class, End, Epoch, JournalId, Kind, Origin, OriginId, write_note};
+use crate::clock;
+use crate::installation::fs::{self, Locked};
+use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, JOURNAL_ADOPT_TRIES_MAX, PACK_EVENTS_A_BLOCK};
+
+/// Bytes before a journal's first block.
+pub(crate) const JOURNAL_HEADER_BYTES: usize = 64;
+
+const MAGIC: [u8; 8] = *b"mpjrnl\r\n";
+const VERSION: u8 = 1;
+
+/// A journal's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) id: JournalId,
+    pub(crate) epoch: Epoch,
+    /// Microseconds since the Unix epoch when it was made.
+    pub(crate) made: u64,
+}
+
+/// A journal that this process holds: nobody else writes it or takes it.
+pub(crate) struct Journal {
+    pub(crate) file: Arc<File>,
+    pub(crate) path: PathBuf,
+    pub(crate) name: JournalName,
+    /// Bytes in whole blocks; the file is never longer, but for an append that is under way.
+    pub(crate) len: u64,
+    /// Index of the next event.
+    pub(crate) next: u32,
+    /// Events blocks, of which many small ones are worth packing.
+    pub(crate) blocks: u64,
+    /// Whether a milestone stands in it.
+    pub(crate) urgent: bool,
+}
+
+impl Header {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, JournalError> {
+        let head = bytes.get(..JOURNAL_HEADER_BYTES).ok_or(JournalError::NotAJournal)?;
+        let at = |range: std::ops::Range<usize>| &head[range];
+        if at(0..8) != MAGIC || at(60..64) != crc32fast::hash(at(0..60)).to_le_bytes() {
+            return Err(JournalError::NotAJournal);
+        }
+        if head[8] != VERSION {
+            return Err(JournalError::Newer(head[8]));
+        }
+        let uuid = |range| Uuid::from_slice(at(range)).map_err(|_| JournalError::NotAJournal);
+        let mut made = [0; 8];
+        made.copy_from_slice(at(48..56));
+        Ok(Self { id: JournalId(uuid(16..32)?), epoch: Epoch(uuid(32..48)?), made: u64::from_le_bytes(made) })
+    }
+
+    pub(crate) fn bytes(&self) -> [u8; JOURNAL_HEADER_BYTES] {
+        let mut head = [0; JOURNAL_HEADER_BYTES];
+        head[..8].copy_from_slice(&MAGIC);
+        head[8] = VERSION;
+        head[16..32].copy_from_slice(self.id.0.as_bytes());
+        head[32..48].copy_from_slice(self.epoch.0.as_bytes());
+        head[48..56].copy_from_slice(&self.made.to_le_bytes());
+        let sum = crc32fast::hash(&head[..60]);
+        head[60..].copy_from_slice(&sum.to_le_bytes());
+        head
+    }
+}
+
+impl Journal {
+    /// Makes a journal in `directory`: hidden, locked, filled, and only then renamed into place.
+    pub(crate) fn create(directory: &Path, origin: &Origin) -> io::Result<Self> {
+        let header = Header { id: JournalId::random(), epoch: origin.epoch(), made: clock::wall_micros() };
+        let name = JournalName::new(header.made / 1_000, header.id);
+        let hidden = directory.join(format!(".new-{}", header.id));
+        let path = directory.join(name.to_string());
+        let file = fs::create_new(&hidden)?;
+        let filled = Self::fill(&file, &hidden, &header, origin)
+            .and_then(|len| std::fs::rename(&hidden, &path).map(|()| len));
+        match filled {
+            Ok(len) => Ok(Self { file: file.into(), path, name, len, next: 0, blocks: 0, urgent: false }),
+            Err(error) => {
+                let _ = std::fs::remove_file(&hidden);
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(mut file: &File, hidden: &Path, header: &Header, origin: &Origin) -> io::Result<u64> {
+        match fs::lock_file(file.try_clone()?, hidden)? {
+            Locked::Ours(_) => {}
+            Locked::Busy | Locked::Gone => return Err(io::Error::other("somebody took a file just made")),
+        }
+        let mut start = header.bytes().to_vec();
+        write_note(Kind::Origin, header.id, 0, origin.id(), origin, &mut start);
+        file.write_all(&start)?;
+        Ok(start.len() as u64)
+    }
+
+    /// Goes on with a small free journal of the same epoch and origin, if there is one. Its torn tail is
+    /// cut; the second value says how many places were damaged.
+    pub(crate) fn adopt(directory: &Path, epoch: Epoch, origin: OriginId) -> Option<(Self, u64)> {
+        let names = std::fs::read_dir(directory).ok()?.flatten().filter_map(|entry| {
+            let name: JournalName = entry.file_name().to_str()?.parse().ok()?;
+            let small = entry.metadata().is_ok_and(|found| found.len() < JOURNAL_ADOPT_BYTES_MAX);
+            (small && !name.is_now()).then_some(name)
+        });
+        names.take(JOURNAL_ADOPT_TRIES_MAX).find_map(|name| Self::adopt_one(directory, name, epoch, origin))
+    }
+
+    fn adopt_one(directory: &Path, name: JournalName, epoch: Epoch, origin: OriginId) -> Option<(Self, u64)> {
+        let path = directory.join(name.to_string());
+        let Ok(Locked::Ours(file)) = fs::lock(&path) else { return None };
+        let contents = Contents::read(&file).ok().filter(|contents| contents.header.epoch == epoch)?;
+        let mut last_origin = None;
+        let (mut len, mut next, mut blocks, mut damaged) = (JOURNAL_HEADER_BYTES as u64, 0, 0, 0);
+        for found in contents.from(0) {
+            match found {
+                Found::Block { block, end } => {
+                    match block.kind {
+                        Kind::Origin => last_origin = Some(block.origin),
+                        Kind::End => return None,
+                        // A milestone's journal waits for whoever holds the store.
+                        Kind::Events if block.class == Class::Milestone => return None,
+                        Kind::Events => {
+                            next = block.first + u32::from(block.count);
+                            blocks += 1;
+                        }
+                        Kind::Counts | Kind::Unknown(_) => {}
+                    }
+                    len = end;
+                }
+                // What is damaged in the middle stays, to be counted by whoever takes it.
+                Found::Damage { end } if end < contents.len() => {}
+                Found::Damage { .. } | Found::Torn { .. } => damaged += 1,
+            }
+        }
+        if last_origin != Some(origin) {
+            return None;
+        }
+        let mut handle = &file;
+        if len < contents.len() {
+            file.set_len(len).ok()?;
+        }
+        handle.seek(SeekFrom::Start(len)).ok()?;
+        Some((Self { file: file.into(), path, name, len, next, blocks, urgent: false }, damaged))
+    }
+
+    /// Appends whole blocks with `events` events in them. After an error the file is as it was before.
+    pub(crate) fn append(&mut self, bytes: &[u8], blocks: u32, events: u32) -> io::Result<()> {
+        let mut file = &*self.file;
+        if let Err(error) = file.write_all(bytes) {
+            // Part of it may stand there. Cut it; if even that fails, it is a torn tail like any other.
+            file.set_len(self.len)?;
+            file.seek(SeekFrom::Start(self.len))?;
+            return Err(error);
+        }
+        self.len += bytes.len() as u64;
+        self.blocks += u64::from(blocks);
+        self.next += events;
+        Ok(())
+    }
+
+    pub(crate) fn id(&self) -> JournalId {
+        self.name.id
+    }
+
+    /// Whether there is anything in it worth taking.
+    pub(crate) fn has_events(&self) -> bool {
+        self.next > 0
+    }
+
+    /// Whether its blocks are so small that their headers weigh.
+    pub(crate) fn is_worth_packing(&self) -> bool {
+        self.blocks > 1 && u64::from(self.next) < self.blocks * PACK_EVENTS_A_BLOCK
+    }
+
+    /// Writes the end, and the name that says that a milestone stands in it. It is free once the sync
+    /// thread has closed it.
+    pub(crate) fn end(&mut self, origin: OriginId) -> io::Result<()> {
+        let mut end = Vec::new();
+        write_note(Kind::End, self.id(), self.next, origin, &End { events: self.next }, &mut end);
+        self.append(&end, 0, 0)?;
+        if self.urgent {
+            let name = self.name.now();
+            let path = self.path.with_file_name(name.to_string());
+            std::fs::rename(&self.path, &path)?;
+            (self.name, self.path) = (name, path);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! Packs a journal of many small blocks: same id, same indexes, fewer bytes.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::reader::{Contents, Found};
+use crate::block::{Block, BlockBuilder, Class, Counts, JournalId, Kind, OriginId, write_note};
+use crate::installation::fs::{self, Locked};
+
+/// Writes the journal anew, locked and synced under a hidden name, and renames it over the old one.
+///
+/// Returns the new file with its lock, or `None` where it is better left as it is: something in it is
+/// damaged, or of a kind that is not known here. After an error the old file stands.
+pub(super) fn pack(file: &File, path: &Path) -> io::Result<Option<File>> {
+    let Ok(contents) = Contents::read(file) else { return Ok(None) };
+    let Some(packed) = repack(&contents) else { return Ok(None) };
+    let hidden = path.with_file_name(format!(".pack-{}", contents.header.id));
+    let written = write(&hidden, &packed).and_then(|file| std::fs::rename(&hidden, path).map(|()| file));
+    if written.is_err() {
+        let _ = fs::remove(&hidden);
+    }
+    written.map(Some)
+}
+
+fn write(hidden: &Path, bytes: &[u8]) -> io::Result<File> {
+    fs::remove(hidden)?;
+    let file = fs::create_new(hidden)?;
+    match fs::lock_file(file, hidden)? {
+        Locked::Ours(mut file) => {
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            Ok(file)
+        }
+        Locked::Busy | Locked::Gone => Err(io::Error::other("somebody took a file just made")),
+    }
+}
+
+/// The journal's bytes with neighbouring blocks of one origin and class joined, and its counts added up.
+fn repack(contents: &Contents) -> Option<Vec<u8>> {
+    let journal = contents.header.id;
+    let mut out = contents.header.bytes().to_vec();
+    let mut run = Run { builder: BlockBuilder::new(), journal, first: 0, class: Class::Bulk, origin: None };
+    let mut counts = Counts::default();
+    let (mut last, mut end) = (None, None);
+    for found in contents.from(0) {
+        let Found::Block { block, .. } = found else { return None };
+        match block.kind {
+            Kind::Events => run.push(&block, &mut out)?,
+            Kind::Counts => counts.add(&block.note().ok()?),
+            Kind::Origin => {
+                run.seal(&mut out);
+                out.extend_from_slice(block.bytes);
+            }
+            Kind::End => end = Some(block),
+            Kind::Unknown(_) => return None,
+        }
+        last = Some(block);
+    }
+    run.seal(&mut out);
+    let last = last?;
+    if !counts.is_empty() {
+        write_note(Kind::Counts, journal, last.first + u32::from(last.count), last.origin, &counts, &mut out);
+    }
+    out.extend_from_slice(end.map_or(&[], |end| end.bytes));
+    Some(out)
+}
+
+/// The events of neighbouring blocks.
+struct Run {
+    builder: BlockBuilder,
+    journal: JournalId,
+    first: u32,
+    class: Class,
+    origin: Option<OriginId>,
+}
+
+impl Run {
+    fn push(&mut self, block: &Block<'_>, out: &mut Vec<u8>) -> Option<()> {
+        let joins = self.first + self.builder.len() as u32 == block.first
+            && self.origin == Some(block.origin)
+            && self.class == block.class
+            && block.class != Class::Milestone;
+        if !joins {
+            self.seal(out);
+            (self.first, self.class, self.origin) = (block.first, block.class, Some(block.origin));
+        }
+        let raw = block.raw().ok()?;
+        for record in block.records(&raw) {
+            let record = record.ok()?;
+            if self.builder.is_full_for(record.bytes.len()) {
+                self.seal(out);
+            }
+            self.builder.push(record.time, record.bytes);
+        }
+        Some(())
+    }
+
+    fn seal(&mut self, out: &mut Vec<u8>) {
+        let Some(origin) = self.origin else { return };
+        let count = self.builder.len() as u32;
+        self.builder.seal(self.journal, self.first, self.class, origin, out);
+        self.first += count;
+    }
+}

@@ -1,0 +1,96 @@
+//! Reads a journal: every block that is whole, and what lies between.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use thiserror::Error;
+
+use super::file::{Header, JOURNAL_HEADER_BYTES};
+use crate::block::{Block, BlockError, Kind, find_block, read_block};
+use crate::limits::JOURNAL_READ_BYTES_MAX;
+
+/// A journal's bytes, with a header that was right.
+pub(crate) struct Contents {
+    pub(crate) header: Header,
+    bytes: Vec<u8>,
+}
+
+/// Why a file cannot be read as a journal. It stays as it is.
+#[derive(Debug, Error)]
+pub(crate) enum JournalError {
+    #[error("it cannot be read")]
+    Io(#[from] io::Error),
+    #[error("it is no journal, or its header is damaged")]
+    NotAJournal,
+    #[error("it was written by a newer version of milepost (format {0})")]
+    Newer(u8),
+}
+
+/// What stands at a place of a journal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Found<'a> {
+    /// A whole block, and the place behind it.
+    Block { block: Block<'a>, end: u64 },
+    /// Bytes that are no block, up to the next whole one.
+    Damage { end: u64 },
+    /// The file ends within a block: a kill tore it, or it is just being written.
+    Torn { at: u64 },
+}
+
+impl Contents {
+    /// Reads a journal as it is now. What is written meanwhile is not seen, or is torn.
+    pub(crate) fn read(file: &File) -> Result<Self, JournalError> {
+        let mut file = file;
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(0))?;
+        file.take(JOURNAL_READ_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(Self { header: Header::read(&bytes)?, bytes })
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// What stands in the journal from `place` on, in order.
+    pub(crate) fn from(&self, place: u64) -> impl Iterator<Item = Found<'_>> {
+        let mut at = place.max(JOURNAL_HEADER_BYTES as u64) as usize;
+        std::iter::from_fn(move || {
+            let rest = self.bytes.get(at..).filter(|rest| !rest.is_empty())?;
+            match read_block(rest) {
+                Ok(block) => {
+                    at += block.bytes.len();
+                    Some(Found::Block { block, end: at as u64 })
+                }
+                Err(error) => match find_block(&rest[1..]) {
+                    Some(next) => {
+                        at += 1 + next;
+                        Some(Found::Damage { end: at as u64 })
+                    }
+                    None => {
+                        let torn_at = at as u64;
+                        at = self.bytes.len();
+                        Some(match error {
+                            BlockError::Incomplete => Found::Torn { at: torn_at },
+                            BlockError::Damaged(_) => Found::Damage { end: at as u64 },
+                        })
+                    }
+                },
+            }
+        })
+    }
+
+    /// The whole blocks.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
+        self.from(0).filter_map(|found| match found {
+            Found::Block { block, .. } => Some(block),
+            _ => None,
+        })
+    }
+
+    /// The whole blocks of events that belong to this journal. A block that was copied here from another
+    /// one is none of its own.
+    pub(crate) fn events(&self) -> impl Iterator<Item = Block<'_>> {
+        let id = self.header.id;
+        self.blocks().filter(move |block| block.kind == Kind::Events && block.journal == id)
+    }
+}

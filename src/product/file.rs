@@ -1,0 +1,179 @@
+//! The product file: a [`Product`] in TOML.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::admission::Declared;
+use crate::block::Mode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::product::Product;
+
+/// Largest product file that is read.
+const BYTES_MAX: u64 = 1 << 20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    version: String,
+    home: Option<String>,
+    home_env: Option<String>,
+    folder: Option<String>,
+    opt_out_env: Option<String>,
+    events: Option<Events>,
+    #[serde(default)]
+    milestones: BTreeSet<String>,
+    notice: Option<String>,
+    endpoint: Option<String>,
+    format: Option<String>,
+    mode: Option<Mode>,
+    #[serde(default)]
+    runtime: String,
+    #[serde(default)]
+    runtime_version: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "\"any\", or a table of events, each with keys = [...]")]
+enum Events {
+    Word(Any),
+    Tables(BTreeMap<String, Keys>),
+}
+
+#[derive(Deserialize)]
+enum Any {
+    #[serde(rename = "any")]
+    Any,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    #[serde(default)]
+    keys: BTreeSet<String>,
+}
+
+impl Product {
+    /// Reads a product file.
+    ///
+    /// ```toml
+    /// name = "acme-worker"            # service.name on the wire
+    /// version = "1.4.0"
+    /// home = "~/.acme-worker"         # defaults to ~/.<name>
+    /// home_env = "ACME_WORKER_HOME"   # overrides home
+    /// folder = "telemetry"            # the telemetry directory is <home>/<folder>
+    /// opt_out_env = "ACME_TELEMETRY"  # its false words refuse
+    /// events = "any"                  # or [events.NAME] tables with keys = [...]: only these are taken
+    /// milestones = ["first_job"]
+    /// notice = "Acme collects ..."    # optional, as all below
+    /// runtime = "python"
+    /// runtime_version = "3.12.1"
+    /// endpoint = "http://127.0.0.1:4318/v1/logs"
+    /// format = "otlp"
+    /// mode = "on"
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Names the file and, where TOML knows it, the line of what cannot be used.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let length =
+            std::fs::metadata(path).map_err(|error| Error::io("read the product file", path, error))?.len();
+        if length > BYTES_MAX {
+            return Err(Error::invalid(format!("the product file {} is larger than 1 MiB", path.display())));
+        }
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Error::io("read the product file", path, error))?;
+        let wrong = || format!("the product file {} cannot be used", path.display());
+        let file: File = toml_edit::de::from_str(&text)
+            .map_err(|error| Error::new(ErrorKind::Invalid, wrong()).with_source(error))?;
+        let product = Product::from(file);
+        product.validate().map_err(|error| Error::new(ErrorKind::Invalid, wrong()).with_source(error))?;
+        Ok(product)
+    }
+}
+
+impl From<File> for Product {
+    fn from(file: File) -> Self {
+        let mut product = Product::new(file.name, file.version).runtime(file.runtime, file.runtime_version);
+        product.home = file.home.unwrap_or(product.home);
+        product.folder = file.folder.unwrap_or(product.folder);
+        product.home_env = file.home_env;
+        product.opt_out_env = file.opt_out_env;
+        product.milestones = file.milestones;
+        product.notice = file.notice;
+        product.endpoint = file.endpoint;
+        product.format = file.format;
+        product.mode = file.mode.unwrap_or_default();
+        if let Some(Events::Tables(events)) = file.events {
+            let events = events.into_iter().map(|(name, Keys { keys })| (name, keys)).collect();
+            product.declared = Declared::Only { events, integrations: None };
+        }
+        product
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Product> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Product::from_file(file.path())
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let product = read(
+            r#"
+            name = "acme-worker"
+            version = "1.4.0"
+            home = "/srv/acme"
+            home_env = "ACME_WORKER_HOME"
+            folder = "usage"
+            opt_out_env = "ACME_TELEMETRY"
+            milestones = ["first_job"]
+            notice = "Acme collects"
+            endpoint = "http://127.0.0.1:4318/v1/logs"
+            format = "otlp"
+            mode = "local"
+            [events.job_finished]
+            keys = ["rows", "ok"]
+            "#,
+        )
+        .unwrap();
+        assert_eq!(product.directory(None).unwrap(), Path::new("/srv/acme/usage"));
+        assert_eq!((product.name.as_str(), product.version.as_str()), ("acme-worker", "1.4.0"));
+        assert_eq!(product.opt_out_env.as_deref(), Some("ACME_TELEMETRY"));
+        assert_eq!(product.endpoint.as_deref(), Some("http://127.0.0.1:4318/v1/logs"));
+        assert_eq!(product.mode, Mode::Local);
+        assert!(product.declared.has("job_finished") && !product.declared.has("job_started"));
+        assert!(product.milestones.contains("first_job"));
+    }
+
+    #[test]
+    fn any_takes_every_event() {
+        assert!(read("name = 'a'\nversion = '1'\nevents = 'any'").unwrap().declared.has("whatever"));
+    }
+
+    #[test]
+    fn a_wrong_file_is_named_with_its_line() {
+        for (text, says) in [
+            ("name = 'a'\nversion = 1", "line 2"),
+            ("name = 'a'\nversion = '1'\ncolour = 'red'", "colour"),
+            ("name = 'a'\nversion = '1'\nevents = 'all'", "\"any\""),
+            ("name = 'a'\nversion = '1'\nmode = 'sometimes'", "sometimes"),
+            ("name = 'a b'\nversion = '1'", "a b"),
+            ("name = ", "line 1"),
+        ] {
+            let error = read(text).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains(says), "{text}: {source}");
+            assert!(error.to_string().contains("product file"));
+        }
+    }
+}

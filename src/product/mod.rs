@@ -1,0 +1,230 @@
+//! Whose usage this is: a product's name, its places, what it declares.
+//!
+//! Naming a product touches no disk but the product file itself, and reads nothing of the environment but
+//! the variable that moves its home.
+
+mod file;
+mod prefect;
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use crate::admission::Declared;
+use crate::block::Mode;
+use crate::error::{Error, Result};
+use crate::event::is_name;
+
+/// The product whose usage is reported: its name on the wire, its telemetry directory, what it declares.
+///
+/// ```
+/// use milepost::Product;
+/// let product = Product::new("acme-worker", "1.4.0")
+///     .home("~/.acme-worker")
+///     .home_env("ACME_WORKER_HOME")
+///     .opt_out_env("ACME_TELEMETRY")
+///     .milestone("first_job")
+///     .event("job_finished", ["rows", "ok", "region"]);
+/// ```
+///
+/// Nothing is checked until [`crate::ClientBuilder::build`], which names what is wrong.
+#[derive(Debug, Clone)]
+pub struct Product {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) runtime: String,
+    pub(crate) runtime_version: String,
+    pub(crate) home: String,
+    pub(crate) home_env: Option<String>,
+    pub(crate) folder: String,
+    pub(crate) opt_out_env: Option<String>,
+    pub(crate) declared: Declared,
+    pub(crate) milestones: BTreeSet<String>,
+    pub(crate) notice: Option<String>,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) format: Option<String>,
+    pub(crate) mode: Mode,
+}
+
+impl Product {
+    /// A product of one's own: every event is taken, the directory is `~/.<name>/telemetry`.
+    pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            home: format!("~/.{name}"),
+            name,
+            version: version.into(),
+            runtime: String::new(),
+            runtime_version: String::new(),
+            home_env: None,
+            folder: "telemetry".into(),
+            opt_out_env: None,
+            declared: Declared::Any,
+            milestones: BTreeSet::new(),
+            notice: None,
+            endpoint: None,
+            format: None,
+            mode: Mode::On,
+        }
+    }
+
+    /// The runtime that the product runs on, as `process.runtime.name` and `process.runtime.version`.
+    #[must_use]
+    pub fn runtime(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
+        (self.runtime, self.runtime_version) = (name.into(), version.into());
+        self
+    }
+
+    /// The product's home; `~` stands for the person's. Defaults to `~/.<name>`.
+    #[must_use]
+    pub fn home(mut self, home: impl Into<String>) -> Self {
+        self.home = home.into();
+        self
+    }
+
+    /// The environment variable that overrides the home. None by default.
+    #[must_use]
+    pub fn home_env(mut self, variable: impl Into<String>) -> Self {
+        self.home_env = Some(variable.into());
+        self
+    }
+
+    /// The telemetry directory within the home. Defaults to `telemetry`.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<String>) -> Self {
+        self.folder = folder.into();
+        self
+    }
+
+    /// The environment variable whose false words (`0 false f no n off`) refuse. None by default.
+    #[must_use]
+    pub fn opt_out_env(mut self, variable: impl Into<String>) -> Self {
+        self.opt_out_env = Some(variable.into());
+        self
+    }
+
+    /// Declares an event and its keys. Once one is declared, only what is declared is taken.
+    #[must_use]
+    pub fn event<K: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Self {
+        let keys = keys.into_iter().map(Into::into).collect();
+        match &mut self.declared {
+            Declared::Only { events, .. } => drop(events.insert(name.into(), keys)),
+            Declared::Any => {
+                self.declared = Declared::Only { events: [(name.into(), keys)].into(), integrations: None };
+            }
+        }
+        self
+    }
+
+    /// Declares a milestone.
+    #[must_use]
+    pub fn milestone(mut self, name: impl Into<String>) -> Self {
+        self.milestones.insert(name.into());
+        self
+    }
+
+    /// What a person is told once. None by default.
+    #[must_use]
+    pub fn notice(mut self, notice: impl Into<String>) -> Self {
+        self.notice = Some(notice.into());
+        self
+    }
+
+    /// Where events go unless somebody says otherwise: the whole URL. None by default: nothing is ever sent
+    /// anywhere that nobody named.
+    #[must_use]
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.endpoint = Some(url.into());
+        self
+    }
+
+    /// How far events go unless somebody says otherwise. Defaults to [`Mode::On`].
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Checks what can be checked without a disk.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let wrong = |what: &str, value: &str| {
+            Err(Error::invalid(format!("the product's {what} {value:?} cannot be used")))
+        };
+        if !is_name(&self.name) {
+            return wrong("name", &self.name);
+        }
+        for (what, text) in [
+            ("version", &self.version),
+            ("runtime", &self.runtime),
+            ("runtime version", &self.runtime_version),
+        ] {
+            if text.len() > crate::limits::NAME_BYTES_MAX {
+                return wrong(what, text);
+            }
+        }
+        let plain = |component| matches!(component, Component::Normal(_));
+        if self.folder.is_empty() || !Path::new(&self.folder).components().all(plain) {
+            return wrong("folder", &self.folder);
+        }
+        if let Declared::Only { events, .. } = &self.declared {
+            if let Some(name) = events.keys().find(|name| !is_name(name)) {
+                return wrong("event", name);
+            }
+        }
+        if let Some(name) = self.milestones.iter().find(|name| !is_name(name)) {
+            return wrong("milestone", name);
+        }
+        Ok(())
+    }
+
+    /// The telemetry directory, or why there is none. `home` overrides the product's own.
+    pub(crate) fn directory(&self, home: Option<&Path>) -> Result<PathBuf, String> {
+        let from_env = || self.home_env.as_ref().and_then(std::env::var_os).filter(|value| !value.is_empty());
+        let home = match home {
+            Some(home) => home.to_path_buf(),
+            None => from_env().map_or_else(|| PathBuf::from(&self.home), PathBuf::from),
+        };
+        let home = match home.strip_prefix("~") {
+            Ok(rest) => {
+                dirs::home_dir().ok_or("no home directory: set HOME, or name a directory")?.join(rest)
+            }
+            Err(_) => home,
+        };
+        let absolute = std::path::absolute(&home).map_err(|error| format!("{}: {error}", home.display()))?;
+        Ok(absolute.join(&self.folder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_that_cannot_work_is_named() {
+        let cases = [
+            (Product::new("", "1"), "name"),
+            (Product::new("no spaces", "1"), "name"),
+            (Product::new("a", "1".repeat(129)), "version"),
+            (Product::new("a", "1").folder("../up"), "folder"),
+            (Product::new("a", "1").folder("/root"), "folder"),
+            (Product::new("a", "1").folder(""), "folder"),
+            (Product::new("a", "1").event("no spaces", ["k"]), "event"),
+            (Product::new("a", "1").milestone("no spaces"), "milestone"),
+        ];
+        for (product, what) in cases {
+            let error = product.validate().unwrap_err();
+            assert!(error.to_string().contains(what), "{error}");
+        }
+        Product::prefect("3.8.8").validate().unwrap();
+    }
+
+    #[test]
+    fn the_directory_is_the_folder_in_the_home() {
+        let product = Product::new("a", "1").home("/srv/a").folder("x/y");
+        assert_eq!(product.directory(None).unwrap(), Path::new("/srv/a/x/y"));
+        assert_eq!(product.directory(Some(Path::new("/tmp/b"))).unwrap(), Path::new("/tmp/b/x/y"));
+    }
+}

@@ -1,0 +1,36 @@
+//! Prefect's telemetry as a product: <https://docs.prefect.io/concepts/telemetry>.
+
+use crate::admission::Declared;
+use crate::product::Product;
+
+/// The milestones of Prefect's quick start, in the page's order.
+const MILESTONES: [&str; 5] = [
+    "first_sdk_import",
+    "first_flow_defined",
+    "first_flow_run",
+    "first_deployment_created",
+    "first_schedule_created",
+];
+
+const NOTICE: &str = "Prefect collects anonymous usage data to improve the product.
+To opt out: PREFECT_SERVER_ANALYTICS_ENABLED=false or DO_NOT_TRACK=1
+Learn more: https://docs.prefect.io/concepts/telemetry";
+
+impl Product {
+    /// Prefect's own telemetry, in the version given: its directory, its opt-out, its milestones.
+    pub fn prefect(version: impl Into<String>) -> Self {
+        let mut product = Product::new("prefect", version)
+            .home("~/.prefect")
+            .home_env("PREFECT_HOME")
+            .folder(".sdk_telemetry")
+            .opt_out_env("PREFECT_SERVER_ANALYTICS_ENABLED")
+            .notice(NOTICE);
+        product.runtime = "python".into();
+        product.milestones = MILESTONES.map(String::from).into();
+        product.declared = Declared::Only {
+            events: MILESTONES.map(|name| (name.into(), [].into())).into(),
+            integrations: Some(["integration".into()].into()),
+        };
+        product
+    }
+}

@@ -1,0 +1,184 @@
+//! The books: where every event that was ever accepted is.
+//!
+//! ```text
+//! accepted = delivered + waiting + dead + sum(dropped by reason)
+//! ```
+//!
+//! per destination, at any time, over restarts and processes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::admission::Refusal;
+use crate::block::Counts;
+
+/// Why an event that was accepted will never be delivered. The list is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DropReason {
+    /// The directory's quota was used up, and it was the oldest.
+    Quota,
+    /// It waited longer than events may.
+    Age,
+    /// Somebody said no.
+    Consent,
+    /// The milestone had been reached before.
+    AlreadyReached,
+    /// A newer one of its key took its place.
+    Superseded,
+    /// It was older than its destination takes.
+    TooOld,
+    /// A person deleted it.
+    Purged,
+    /// The receiver took the request and rejected this event.
+    Rejected,
+    /// Another host tried to deliver it and was refused.
+    RefusedElsewhere,
+    /// No destination wanted it.
+    Unrouted,
+    /// Its bytes were damaged on disk.
+    Damaged,
+}
+
+impl DropReason {
+    /// The reason's word in `status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quota => "quota",
+            Self::Age => "age",
+            Self::Consent => "consent",
+            Self::AlreadyReached => "already_reached",
+            Self::Superseded => "superseded",
+            Self::TooOld => "too_old",
+            Self::Purged => "purged",
+            Self::Rejected => "rejected",
+            Self::RefusedElsewhere => "refused_elsewhere",
+            Self::Unrouted => "unrouted",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What became of the events of one destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Account {
+    pub(crate) accepted: u64,
+    pub(crate) delivered: u64,
+    pub(crate) dead: u64,
+    pub(crate) dropped: BTreeMap<DropReason, u64>,
+}
+
+/// All accounts, and what never became an event.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Books {
+    pub(crate) accounts: BTreeMap<String, Account>,
+    pub(crate) refused: BTreeMap<Refusal, u64>,
+    pub(crate) redacted: u64,
+    /// Places on disk where bytes were damaged.
+    pub(crate) damaged: u64,
+}
+
+impl Account {
+    /// What is accepted and has met no end yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        let ended = self.delivered + self.dead + self.dropped.values().sum::<u64>();
+        self.accepted.saturating_sub(ended)
+    }
+
+    pub(crate) fn drop(&mut self, reason: DropReason, events: u64) {
+        *self.dropped.entry(reason).or_default() += events;
+    }
+
+    fn merge(&mut self, other: &Account, with: impl Fn(u64, u64) -> u64) {
+        self.accepted = with(self.accepted, other.accepted);
+        self.delivered = with(self.delivered, other.delivered);
+        self.dead = with(self.dead, other.dead);
+        merge(&mut self.dropped, &other.dropped, with);
+    }
+}
+
+impl Books {
+    pub(crate) fn account(&mut self, destination: &str) -> &mut Account {
+        if !self.accounts.contains_key(destination) {
+            self.accounts.insert(destination.to_owned(), Account::default());
+        }
+        self.accounts.entry(destination.to_owned()).or_default()
+    }
+
+    /// Adds what a `counts` block carries.
+    pub(crate) fn count(&mut self, counts: &Counts) {
+        for (code, events) in &counts.refused {
+            if let Some(reason) = Refusal::ALL.into_iter().find(|reason| *reason as u8 == *code) {
+                *self.refused.entry(reason).or_default() += events;
+            }
+        }
+        self.redacted += counts.redacted;
+        self.damaged += counts.damaged;
+    }
+
+    pub(crate) fn add(&mut self, other: &Books) {
+        self.merge(other, |ours, theirs| ours + theirs);
+    }
+
+    /// Takes back what `other` contributed.
+    pub(crate) fn subtract(&mut self, other: &Books) {
+        self.merge(other, u64::saturating_sub);
+    }
+
+    fn merge(&mut self, other: &Books, with: impl Fn(u64, u64) -> u64 + Copy) {
+        for (destination, account) in &other.accounts {
+            self.account(destination).merge(account, with);
+        }
+        merge(&mut self.refused, &other.refused, with);
+        self.redacted = with(self.redacted, other.redacted);
+        self.damaged = with(self.damaged, other.damaged);
+    }
+
+    /// All destinations as one.
+    pub(crate) fn total(&self) -> Account {
+        let mut total = Account::default();
+        self.accounts.values().for_each(|account| total.merge(account, |ours, theirs| ours + theirs));
+        total
+    }
+}
+
+fn merge<K: Ord + Copy>(
+    ours: &mut BTreeMap<K, u64>,
+    theirs: &BTreeMap<K, u64>,
+    with: impl Fn(u64, u64) -> u64,
+) {
+    for (key, sum) in theirs {
+        let entry = ours.entry(*key).or_default();
+        *entry = with(*entry, *sum);
+    }
+    ours.retain(|_, sum| *sum > 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_added_can_be_taken_back() {
+        let mut journal = Books::default();
+        journal.account("default").accepted = 10;
+        journal.account("default").delivered = 4;
+        journal.account("default").drop(DropReason::Rejected, 1);
+        journal.count(&Counts { refused: vec![(0, 3), (200, 9)], redacted: 2, damaged: 1 });
+        let mut books = journal.clone();
+        books.add(&journal);
+        assert_eq!(books.total().waiting(), 10);
+        assert_eq!(books.refused, [(Refusal::Full, 6)].into());
+        books.subtract(&journal);
+        assert_eq!(books, journal);
+    }
+}

@@ -1,0 +1,379 @@
+//! The spool itself: its state, its transactions, its persists, and what goes when nobody is owed it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::books::{Account, Books};
+use super::keys;
+use super::ledger::{LastWord, Ledger, LedgerError, Owner, State, Taken};
+use super::queue::{Lease, Queue};
+use super::step::{Step, reached};
+use super::store::{Changes, Store, StoreError};
+use super::{DEFAULT, LOCAL};
+use crate::block::{Epoch, JournalId, Origin, OriginId, decode, encode};
+use crate::clock;
+use crate::error::{Error, ErrorKind};
+use crate::installation::{Installation, fs};
+use crate::limits::{
+    LET_GO_EVERY, PERSIST_BLOCKS, PERSIST_BLOCKS_SMALL, PERSIST_ENTRIES, PERSIST_EVERY, STORE_REWRITE_BYTES,
+    STORE_SMALL_BLOCKS,
+};
+
+pub(super) const META_VERSION: u32 = 1;
+
+/// The spool, held by this process.
+pub(crate) struct Spool {
+    pub(super) installation: Installation,
+    pub(super) epoch: Epoch,
+    pub(super) store: Store,
+    /// The number of the store.
+    pub(super) number: u64,
+    pub(super) meta: Meta,
+    pub(super) taken: BTreeMap<JournalId, Taken>,
+    pub(super) queue: Queue,
+    pub(super) origins: HashMap<OriginId, Arc<Origin>>,
+    /// Milestones that were reached.
+    pub(super) marks: BTreeSet<String>,
+    /// Numbers of the dead letters.
+    pub(super) dead: BTreeSet<u64>,
+    pub(super) owner: Owner,
+    pub(super) unsaved: Unsaved,
+    /// What the ledger on disk says.
+    pub(super) ledger: Ledger,
+    pub(super) ledger_at: Instant,
+    pub(super) words: BTreeMap<String, LastWord>,
+}
+
+/// What the store keeps beside pairs of a kind.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Meta {
+    pub(super) version: u32,
+    pub(super) epoch: Epoch,
+    pub(super) books: Books,
+    pub(super) next_sequence: u64,
+    pub(super) next_dead: u64,
+    /// By number.
+    pub(super) destinations: Vec<Destination>,
+}
+
+/// A destination, as the store knows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Destination {
+    pub(super) name: String,
+    /// The settings under which it took a batch: from then on it is a witness, and an event that it refuses
+    /// alone is the event's fault and not the settings'.
+    pub(super) witness: Option<String>,
+}
+
+/// A milestone that was reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// Microseconds since the Unix epoch; zero where only the name is known.
+    pub(super) time: u64,
+}
+
+/// An event that a receiver refused, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeadLetter {
+    pub(crate) destination: String,
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// The first bytes of the answer.
+    pub(crate) answer: String,
+    /// Microseconds since the Unix epoch.
+    pub(crate) time: u64,
+    /// A block that holds the event.
+    pub(crate) block: Vec<u8>,
+    /// Which of the block's events.
+    pub(crate) events: u128,
+    pub(crate) origin: OriginId,
+}
+
+/// What was applied and is not yet durable.
+#[derive(Debug, Default)]
+pub(super) struct Unsaved {
+    blocks: u32,
+    entries: u32,
+    since: Option<Instant>,
+}
+
+/// Why the spool cannot go on. It is to be opened anew: nothing that was durable is lost.
+#[derive(Debug, Error)]
+pub(crate) enum SpoolError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("cannot {operation} {path}")]
+    Io { operation: &'static str, path: PathBuf, source: io::Error },
+    #[error("the spool {0} was written by a newer version of milepost")]
+    Newer(PathBuf),
+    #[error("the journal {path} cannot be read")]
+    Journal { path: PathBuf, source: crate::journal::JournalError },
+}
+
+impl SpoolError {
+    pub(super) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { operation, path, source }
+    }
+}
+
+impl From<SpoolError> for Error {
+    fn from(error: SpoolError) -> Self {
+        Error::new(ErrorKind::Io, "the spool cannot be used").with_source(error)
+    }
+}
+
+impl Meta {
+    pub(super) fn new(epoch: Epoch, books: Books) -> Self {
+        let destination = |name: &str| Destination { name: name.into(), witness: None };
+        Self {
+            version: META_VERSION,
+            epoch,
+            books,
+            next_sequence: 0,
+            next_dead: 0,
+            destinations: vec![destination(DEFAULT), destination(LOCAL)],
+        }
+    }
+}
+
+impl Unsaved {
+    fn is_due(&self, store_blocks: usize) -> bool {
+        let small = store_blocks < STORE_SMALL_BLOCKS;
+        let blocks = if small { PERSIST_BLOCKS_SMALL } else { PERSIST_BLOCKS };
+        let late = self.since.is_some_and(|since| clock::monotonic().duration_since(since) >= PERSIST_EVERY);
+        self.blocks >= blocks || self.entries >= PERSIST_ENTRIES || late
+    }
+}
+
+impl Spool {
+    /// How many changed blocks one transaction may have.
+    pub(super) fn blocks_a_transaction(&self) -> usize {
+        if self.queue.blocks() < STORE_SMALL_BLOCKS {
+            PERSIST_BLOCKS_SMALL as usize
+        } else {
+            PERSIST_BLOCKS as usize
+        }
+    }
+
+    /// Applies a transaction, and persists when the rule says so.
+    pub(super) fn commit(
+        &mut self,
+        mut changes: Changes,
+        blocks: u32,
+        entries: u32,
+    ) -> Result<(), SpoolError> {
+        changes.insert(keys::META.to_vec(), Some(encode(&self.meta)));
+        self.store.apply(changes)?;
+        self.unsaved.blocks += blocks;
+        self.unsaved.entries += entries;
+        self.unsaved.since.get_or_insert_with(clock::monotonic);
+        if self.unsaved.is_due(self.queue.blocks()) { self.persist() } else { Ok(()) }
+    }
+
+    /// Makes everything that was decided durable.
+    pub(crate) fn persist(&mut self) -> Result<(), SpoolError> {
+        if self.unsaved.since.is_some() {
+            self.store.persist()?;
+            self.unsaved = Unsaved::default();
+            reached(Step::Persisted);
+        }
+        Ok(())
+    }
+
+    /// Persists what has waited long enough, or everything where nothing is owed any more; then lets go of
+    /// journals that are done with. To be called whenever there is nothing better to do.
+    pub(crate) fn tidy(&mut self, at_once: bool) -> Result<(), SpoolError> {
+        let drained = self.queue.blocks() == 0 && self.unsaved.blocks + self.unsaved.entries > 0;
+        let since_ledger = clock::monotonic().duration_since(self.ledger_at);
+        let done = self.taken.values().any(Taken::is_done);
+        if at_once || drained || self.unsaved.is_due(self.queue.blocks()) {
+            self.persist()?;
+        }
+        if done && (at_once || drained || since_ledger >= LET_GO_EVERY) {
+            self.let_go()?;
+        }
+        let stale =
+            self.store.generation() != self.ledger.generation || self.words != self.ledger.destinations;
+        let late = since_ledger >= PERSIST_EVERY;
+        if stale && self.unsaved.since.is_none() && (at_once || drained || late) {
+            self.write_ledger(State::Open)?;
+        }
+        if self.queue.blocks() == 0 && self.store.bytes() > STORE_REWRITE_BYTES {
+            self.rewrite()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the ledger. Whatever it says is durable in the store.
+    pub(super) fn write_ledger(&mut self, state: State) -> Result<(), SpoolError> {
+        self.persist()?;
+        self.ledger = Ledger {
+            generation: self.store.generation(),
+            store: self.number,
+            state,
+            books: self.meta.books.clone(),
+            taken: self.taken.values().cloned().collect(),
+            destinations: self.words.clone(),
+            owner: (state != State::Closed).then(|| self.owner.clone()),
+            ..Ledger::new(self.epoch)
+        };
+        let path = self.installation.ledger();
+        self.ledger.write(&path).map_err(SpoolError::io("write", path))?;
+        self.ledger_at = clock::monotonic();
+        reached(Step::LedgerWritten);
+        Ok(())
+    }
+
+    /// Unlinks the journals of which nothing is left. The ledger names them until they are gone.
+    fn let_go(&mut self) -> Result<(), SpoolError> {
+        self.write_ledger(State::Open)?;
+        let directory = self.installation.taken();
+        let done: Vec<JournalId> =
+            self.taken.values().filter(|taken| taken.is_done()).map(|taken| taken.id).collect();
+        for id in &done {
+            let path = directory.join(&self.taken[id].name);
+            fs::remove(&path).map_err(SpoolError::io("remove", path))?;
+            reached(Step::JournalUnlinked);
+        }
+        fs::sync_directory(&directory).map_err(SpoolError::io("sync", directory))?;
+        reached(Step::TakenSynced);
+        let gone = done.iter().map(|id| (keys::taken(*id), None)).collect();
+        done.iter().for_each(|id| drop(self.taken.remove(id)));
+        // Nobody waits for this: it is persisted with whatever comes next, or after a while.
+        self.commit(gone, 0, 0)?;
+        reached(Step::RecordRemoved);
+        Ok(())
+    }
+
+    /// Writes a drained store anew under the next number: sled gives no space back.
+    fn rewrite(&mut self) -> Result<(), SpoolError> {
+        let old = self.installation.spool().join(self.number.to_string());
+        let mut pairs = Changes::new();
+        pairs.insert(keys::META.to_vec(), Some(encode(&self.meta)));
+        for taken in self.taken.values() {
+            pairs.insert(keys::taken(taken.id), Some(encode(taken)));
+        }
+        for name in &self.marks {
+            let key = keys::mark(name);
+            pairs.insert(key.clone(), self.store.get(&key)?);
+        }
+        for number in &self.dead {
+            let key = keys::dead(*number);
+            pairs.insert(key.clone(), self.store.get(&key)?);
+        }
+        for (id, origin) in &self.origins {
+            pairs.insert(keys::origin(*id), Some(encode(&**origin)));
+        }
+        let number = self.number + 1;
+        let path = self.installation.spool().join(number.to_string());
+        Store::create(&path, self.store.generation() + 1, pairs)?;
+        let store = Store::open(&path, self.store.generation(), |_, _| Ok(()))?;
+        std::mem::replace(&mut self.store, store).close()?;
+        self.number = number;
+        self.write_ledger(State::Open)?;
+        std::fs::remove_dir_all(&old).map_err(SpoolError::io("remove", old))
+    }
+
+    /// Persists, says so in the ledger, and closes the store.
+    pub(crate) fn close(mut self) -> Result<(), SpoolError> {
+        self.tidy(true)?;
+        self.write_ledger(State::Closed)?;
+        self.store.close()?;
+        Ok(())
+    }
+
+    /// The number of a destination; made if there is none of that name.
+    pub(crate) fn destination(&mut self, name: &str) -> u16 {
+        let known = self.meta.destinations.iter().position(|destination| destination.name == name);
+        let number = known.unwrap_or_else(|| {
+            self.meta.destinations.push(Destination { name: name.into(), witness: None });
+            self.meta.destinations.len() - 1
+        });
+        number as u16
+    }
+
+    /// Leases what a destination is owed next.
+    pub(crate) fn lease(&mut self, destination: u16, events_max: usize, bytes_max: u64) -> Vec<Lease> {
+        self.queue.lease(destination, events_max, bytes_max)
+    }
+
+    /// Gives leases back unused.
+    pub(crate) fn release(&mut self, leases: &[Lease]) {
+        leases.iter().for_each(|lease| self.queue.release(lease.key));
+    }
+
+    /// Everything that is owed and not leased, in the order of delivery.
+    pub(crate) fn waiting(&self) -> Vec<Lease> {
+        self.queue.free()
+    }
+
+    /// The block of a lease, and whose events they are.
+    pub(crate) fn block(&self, lease: &Lease) -> Result<(Vec<u8>, Arc<Origin>), SpoolError> {
+        let missing = |what| StoreError::Wrong { path: self.installation.spool(), what };
+        let sequence = lease.key.sequence;
+        let value = self.store.get(&keys::block(sequence))?;
+        let block = value.as_deref().and_then(|value| value.get(16..)).map(<[u8]>::to_vec);
+        let origin = self.queue.block(sequence).and_then(|info| self.origins.get(&info.origin)).cloned();
+        let found = block.zip(origin);
+        found.ok_or_else(|| missing(format!("block {sequence} or its origin is gone")).into())
+    }
+
+    /// Whether `destination` took a batch under these settings.
+    pub(crate) fn is_witness(&self, destination: u16, settings: &str) -> bool {
+        let found = self.meta.destinations.get(destination as usize);
+        found.is_some_and(|destination| destination.witness.as_deref() == Some(settings))
+    }
+
+    /// Remembers that `destination` took a batch under these settings. Durable with the next transaction.
+    pub(crate) fn witness(&mut self, destination: u16, settings: &str) {
+        if let Some(destination) = self.meta.destinations.get_mut(destination as usize) {
+            destination.witness = Some(settings.to_owned());
+        }
+    }
+
+    /// What a destination is owed of what is in the store: events, and bytes of blocks.
+    pub(crate) fn owed(&self, destination: u16) -> (u64, u64) {
+        let owed = self.queue.owed(destination);
+        (owed.events, owed.bytes)
+    }
+
+    pub(crate) fn books(&self) -> &Books {
+        &self.meta.books
+    }
+
+    pub(crate) fn account(&self, destination: &str) -> Account {
+        self.meta.books.accounts.get(destination).cloned().unwrap_or_default()
+    }
+
+    /// How a destination last answered, for the ledger.
+    pub(crate) fn set_word(&mut self, destination: &str, word: LastWord) {
+        self.words.insert(destination.into(), word);
+    }
+
+    pub(crate) fn word(&self, destination: &str) -> LastWord {
+        self.words.get(destination).cloned().unwrap_or_default()
+    }
+
+    /// The dead letters, oldest first.
+    pub(crate) fn dead_letters(&self) -> Result<Vec<(u64, DeadLetter)>, SpoolError> {
+        let mut letters = Vec::new();
+        for number in &self.dead {
+            let value = self.store.get(&keys::dead(*number))?;
+            letters.extend(value.and_then(|value| decode(&value).ok()).map(|letter| (*number, letter)));
+        }
+        Ok(letters)
+    }
+
+    pub(crate) fn origin(&self, id: OriginId) -> Option<&Arc<Origin>> {
+        self.origins.get(&id)
+    }
+}

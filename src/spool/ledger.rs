@@ -1,0 +1,196 @@
+//! The ledger: what proves that nothing vanished, kept outside sled.
+//!
+//! A JSON object and a line with its CRC-32, replaced as a whole. It is written after a persist and before
+//! any file goes, so the store is never behind it: a store whose generation is lower lost something.
+//!
+//! Whoever wants to know how things stand reads it without a lock.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::books::Books;
+use crate::block::{Epoch, JournalId};
+use crate::installation::fs;
+use crate::limits::LEDGER_BYTES_MAX;
+
+const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ledger {
+    pub(crate) version: u32,
+    /// Of the last transaction that is durable.
+    pub(crate) generation: u64,
+    /// The number of the store, and how its last opening went.
+    pub(crate) store: u64,
+    pub(crate) state: State,
+    pub(crate) epoch: Epoch,
+    pub(crate) books: Books,
+    /// Journals whose blocks are in the store, or were until a moment ago.
+    pub(crate) taken: Vec<Taken>,
+    pub(crate) destinations: BTreeMap<String, LastWord>,
+    pub(crate) owner: Option<Owner>,
+}
+
+/// How the opening of the store went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    /// Somebody began to open it, so many times in a row, and never came to an end.
+    Opening(u32),
+    Open,
+    Closed,
+}
+
+/// A journal in `taken/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Taken {
+    pub(crate) id: JournalId,
+    /// Its file's name.
+    pub(crate) name: String,
+    /// Everything before this place is entered.
+    pub(crate) place: u64,
+    /// The index that the next event should have.
+    pub(crate) next: u32,
+    /// Whether all of it is entered.
+    pub(crate) whole: bool,
+    /// How many of its blocks are still in the store.
+    pub(crate) blocks: u32,
+    /// What it contributed to the books. Taken back when it has to be entered anew.
+    pub(crate) books: Books,
+}
+
+/// How a destination last answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastWord {
+    /// Microseconds since the Unix epoch, as all times here.
+    pub(crate) delivery: Option<u64>,
+    pub(crate) error: Option<String>,
+    pub(crate) next_try: Option<u64>,
+    pub(crate) held: Option<String>,
+}
+
+/// Who holds the store, for others to read. The lock is what counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    pub(crate) pid: u32,
+    /// milepost's version.
+    pub(crate) version: String,
+    /// Whether it can deliver.
+    pub(crate) delivers: bool,
+}
+
+/// Why a ledger cannot be read.
+#[derive(Debug, Error)]
+pub(crate) enum LedgerError {
+    #[error("the ledger cannot be read")]
+    Io(#[from] io::Error),
+    #[error("the ledger is damaged: {0}")]
+    Damaged(String),
+    #[error("the ledger was written by a newer version of milepost (format {0})")]
+    Newer(u32),
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+impl Taken {
+    /// A journal just taken: nothing of it is entered.
+    pub(crate) fn new(id: JournalId, name: String) -> Self {
+        Self { id, name, place: 0, next: 0, whole: false, blocks: 0, books: Books::default() }
+    }
+
+    /// Whether all of it was entered and nobody is owed any of it.
+    pub(crate) fn is_done(&self) -> bool {
+        self.whole && self.blocks == 0
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(epoch: Epoch) -> Self {
+        Self {
+            version: VERSION,
+            generation: 0,
+            store: 0,
+            state: State::Closed,
+            epoch,
+            books: Books::default(),
+            taken: Vec::new(),
+            destinations: BTreeMap::new(),
+            owner: None,
+        }
+    }
+
+    /// Reads the ledger, if there is one.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, LedgerError> {
+        let bytes = match fs::read_to_limit(path, LEDGER_BYTES_MAX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            bytes => bytes?,
+        };
+        let damaged = |why: &str| LedgerError::Damaged(why.into());
+        let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is no text"))?;
+        let (json, sum) = text.trim_end().rsplit_once('\n').ok_or_else(|| damaged("its sum is missing"))?;
+        if sum != sum_line(json) {
+            return Err(damaged("its sum is wrong"));
+        }
+        let parse = |error: serde_json::Error| LedgerError::Damaged(error.to_string());
+        let Version { version } = serde_json::from_str(json).map_err(parse)?;
+        if version > VERSION {
+            return Err(LedgerError::Newer(version));
+        }
+        serde_json::from_str(json).map(Some).map_err(parse)
+    }
+
+    /// Replaces the ledger on disk, durably.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let json = serde_json::to_string(self).map_err(io::Error::other)?;
+        let text = format!("{json}\n{}\n", sum_line(&json));
+        fs::replace(path, text.as_bytes())
+    }
+}
+
+fn sum_line(json: &str) -> String {
+    format!("crc32 {:08x}", crc32fast::hash(json.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn it_reads_back_and_a_changed_byte_shows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger");
+        assert!(Ledger::read(&path).unwrap().is_none());
+        let mut ledger = Ledger::new(Epoch::of("d"));
+        ledger.books.account("default").accepted = 3;
+        ledger.state = State::Opening(1);
+        ledger.taken.push(Taken {
+            id: JournalId(Uuid::from_u128(5)),
+            name: "x.journal".into(),
+            place: 64,
+            next: 3,
+            whole: false,
+            blocks: 1,
+            books: Books::default(),
+        });
+        ledger.write(&path).unwrap();
+        assert_eq!(Ledger::read(&path).unwrap(), Some(ledger));
+
+        let bytes = std::fs::read(&path).unwrap();
+        for at in 0..bytes.len() - 1 {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            std::fs::write(&path, changed).unwrap();
+            assert!(Ledger::read(&path).is_err(), "byte {at}");
+            std::fs::write(&path, &bytes[..at]).unwrap();
+            assert!(Ledger::read(&path).is_err(), "cut at {at}");
+        }
+    }
+}

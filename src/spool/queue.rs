@@ -1,0 +1,175 @@
+//! What the store holds of the queue, in memory: who is owed what, and what is leased.
+//!
+//! The store is a window of what is on its way, so this stays small with it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::keys::EntryKey;
+use crate::block::{Class, JournalId, OriginId};
+
+/// The entries and the blocks they speak of.
+#[derive(Default)]
+pub(super) struct Queue {
+    entries: BTreeMap<EntryKey, Entry>,
+    blocks: HashMap<u64, BlockInfo>,
+    /// Bytes of blocks and events that each destination is owed.
+    owed: HashMap<u16, Owed>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    owed: u128,
+    leased: bool,
+}
+
+/// What is known of a block without reading it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BlockInfo {
+    /// The journal in `taken/` that it came from.
+    pub(super) journal: JournalId,
+    pub(super) origin: OriginId,
+    pub(super) bytes: u32,
+    /// Microseconds since the Unix epoch of its first event.
+    pub(super) time: u64,
+    /// Destinations that are owed some of it.
+    pub(super) owners: u16,
+}
+
+/// What a destination is owed in sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Owed {
+    pub(super) events: u64,
+    pub(super) bytes: u64,
+}
+
+/// Events of one block that are with a courier: nobody else removes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub(crate) key: EntryKey,
+    /// Which of the block's events.
+    pub(crate) events: u128,
+}
+
+/// What is left after some of an entry was removed.
+pub(super) struct Removed {
+    /// Events that were really there.
+    pub(super) events: u64,
+    /// What is still owed; zero when the entry is gone.
+    pub(super) left: u128,
+    pub(super) info: BlockInfo,
+    /// Whether nobody is owed any of the block.
+    pub(super) block_is_gone: bool,
+}
+
+impl Lease {
+    pub(crate) fn count(&self) -> u64 {
+        self.events.count_ones().into()
+    }
+}
+
+impl Queue {
+    /// Adds a block with nobody to owe it to yet.
+    pub(super) fn add_block(&mut self, sequence: u64, info: BlockInfo) {
+        self.blocks.insert(sequence, info);
+    }
+
+    /// Adds an entry; `false` when there is no such block.
+    #[must_use]
+    pub(super) fn add_entry(&mut self, key: EntryKey, owed: u128) -> bool {
+        let Some(info) = self.blocks.get_mut(&key.sequence) else { return false };
+        info.owners += 1;
+        let sum = self.owed.entry(key.destination).or_default();
+        sum.events += u64::from(owed.count_ones());
+        sum.bytes += u64::from(info.bytes);
+        self.entries.insert(key, Entry { owed, leased: false });
+        true
+    }
+
+    /// Leases what a destination is owed next, up to so many events and bytes of blocks, but one block at
+    /// the least.
+    pub(super) fn lease(&mut self, destination: u16, events_max: usize, bytes_max: u64) -> Vec<Lease> {
+        let (mut events, mut bytes) = (0, 0);
+        let mut leases = Vec::new();
+        for (key, entry) in self.entries.range_mut(range(destination)).filter(|(_, entry)| !entry.leased) {
+            let size = self.blocks.get(&key.sequence).map_or(0, |info| u64::from(info.bytes));
+            events += entry.owed.count_ones() as usize;
+            bytes += size;
+            if !leases.is_empty() && (events > events_max || bytes > bytes_max) {
+                break;
+            }
+            entry.leased = true;
+            leases.push(Lease { key: *key, events: entry.owed });
+        }
+        leases
+    }
+
+    /// Gives a lease back unused.
+    pub(super) fn release(&mut self, key: EntryKey) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.leased = false;
+        }
+    }
+
+    /// Removes events of an entry. `None` when there is no such entry.
+    pub(super) fn remove(&mut self, lease: Lease) -> Option<Removed> {
+        let Lease { key, events } = lease;
+        let entry = self.entries.get_mut(&key)?;
+        let info = self.blocks.get_mut(&key.sequence)?;
+        let removed = u64::from((entry.owed & events).count_ones());
+        entry.owed &= !events;
+        let left = entry.owed;
+        let sum = self.owed.entry(key.destination).or_default();
+        sum.events -= removed;
+        if left == 0 {
+            self.entries.remove(&key);
+            sum.bytes -= u64::from(info.bytes);
+            info.owners -= 1;
+        }
+        let (info, block_is_gone) = (*info, info.owners == 0);
+        if block_is_gone {
+            self.blocks.remove(&key.sequence);
+        }
+        Some(Removed { events: removed, left, info, block_is_gone })
+    }
+
+    /// All entries that are not leased, in the order of delivery.
+    pub(super) fn free(&self) -> Vec<Lease> {
+        let free = self.entries.iter().filter(|(_, entry)| !entry.leased);
+        free.map(|(key, entry)| Lease { key: *key, events: entry.owed }).collect()
+    }
+
+    pub(super) fn owed(&self, destination: u16) -> Owed {
+        self.owed.get(&destination).copied().unwrap_or_default()
+    }
+
+    pub(super) fn block(&self, sequence: u64) -> Option<&BlockInfo> {
+        self.blocks.get(&sequence)
+    }
+
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// How many blocks each journal still has here.
+    pub(super) fn blocks_a_journal(&self) -> HashMap<JournalId, u32> {
+        let mut counts = HashMap::new();
+        self.blocks.values().for_each(|info| *counts.entry(info.journal).or_default() += 1);
+        counts
+    }
+
+    /// The time of the oldest event that anybody is owed.
+    pub(super) fn oldest(&self, destination: u16) -> Option<u64> {
+        let keys = self.entries.range(range(destination)).map(|(key, _)| key.sequence);
+        keys.filter_map(|sequence| self.blocks.get(&sequence)).map(|info| info.time).min()
+    }
+
+    /// Bytes of all blocks.
+    pub(super) fn bytes(&self) -> u64 {
+        self.blocks.values().map(|info| u64::from(info.bytes)).sum()
+    }
+}
+
+fn range(destination: u16) -> std::ops::RangeInclusive<EntryKey> {
+    let key = |class, sequence| EntryKey { destination, class, sequence };
+    key(Class::Milestone, 0)..=key(Class::Bulk, u64::MAX)
+}

@@ -1,0 +1,40 @@
+//! The steps on which a crash may fall.
+
+/// A step of intake or delivery after which the process may die without losing or doubling anything.
+///
+/// Each is told to the log as it is reached (`trace`, target `milepost::step`), with its number: tests end a
+/// process there, and a person who hunts a bug reads how far it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A free journal's lock is ours, and its header was read.
+    JournalLocked = 1,
+    /// The journal stands in `taken/`.
+    JournalTaken = 2,
+    /// The journal's bytes are durable.
+    JournalSynced = 3,
+    /// So are the names of both directories.
+    DirectoriesSynced = 4,
+    /// Some of its blocks are in the store, and its record says so.
+    BlocksEntered = 5,
+    /// What is in the store is durable.
+    Persisted = 6,
+    /// The ledger says so.
+    LedgerWritten = 7,
+    /// A batch is with the courier.
+    BatchLeased = 8,
+    /// The courier reported.
+    BatchReported = 9,
+    /// What was reported is booked in the store.
+    BatchBooked = 10,
+    /// A taken journal of which nothing is left was unlinked.
+    JournalUnlinked = 11,
+    /// That is durable.
+    TakenSynced = 12,
+    /// Its record is gone from the store.
+    RecordRemoved = 13,
+}
+
+/// Tells that `step` is done.
+pub(crate) fn reached(step: Step) {
+    log::trace!(target: "milepost::step", "{} {step:?}", step as u8);
+}
