@@ -5,10 +5,12 @@
 
 mod block;
 mod clock;
+mod delivery;
 mod error;
 mod event;
 mod limits;
 
 pub use block::Mode;
+pub use delivery::Format;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
