@@ -33,7 +33,9 @@ pub(crate) enum NoAnswer {
     TimedOut(&'static str),
     #[error("the connection was closed before an answer came: does this port speak HTTP?")]
     Closed,
-    #[error("no secure connection ({0}): is the clock right, and the receiver's certificate valid?")]
+    #[error(
+        "no secure connection ({0}): does the port speak TLS, is the certificate valid, is this clock right?"
+    )]
     Tls(String),
     #[error("the proxy did not connect ({0}): look at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY")]
     Proxy(String),
