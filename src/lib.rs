@@ -7,6 +7,7 @@ mod admission;
 mod block;
 mod clock;
 mod consent;
+mod delivery;
 mod error;
 mod event;
 mod installation;
@@ -17,6 +18,7 @@ mod spool;
 
 pub use admission::Refusal;
 pub use block::Mode;
+pub use delivery::Format;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;

@@ -185,6 +185,19 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a request as a whole.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Longest wait for an answer's body: its head has already said what counts.
+pub(crate) const ANSWER_BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest part of a receiver's own words that a reason repeats: two lines of a terminal.
+pub(crate) const SAID_CHARS_MAX: usize = 160;
+
+/// Jobs that wait behind the one a courier works on: one, so that its line is never idle.
+pub(crate) const COURIER_JOBS_MAX: usize = 1;
+
+/// How long a dropped courier waits for its thread. An interrupt takes milliseconds; a connection that is
+/// still being made cannot be interrupted, and is left alone after this.
+pub(crate) const COURIER_END_WAIT: Duration = Duration::from_secs(1);
+
 /// Backoff after no connection: a network comes back without notice, so it is tried often.
 pub(crate) const BACKOFF_CONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 

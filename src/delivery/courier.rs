@@ -1,0 +1,312 @@
+//! The thread that delivers.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{io, thread};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::answer::one_line;
+use super::backoff::Pace;
+use super::http::{Call, Transport};
+use super::wire::{Damage, pack};
+use super::{Disposition, Format, Parcel, disposition};
+use crate::limits::{COURIER_END_WAIT, COURIER_JOBS_MAX};
+
+/// A batch to deliver.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// The caller's own, for it to know the report by.
+    pub(crate) id: u64,
+    pub(crate) parcels: Vec<Parcel>,
+    /// For the request as a whole.
+    pub(crate) timeout: Duration,
+}
+
+/// What became of a job. There is one for each that was taken, unless the courier was dropped before.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) id: u64,
+    /// About the events that were sent. Without any it is an ack: nothing is left to be taken.
+    pub(crate) disposition: Disposition,
+    /// Events in the request.
+    pub(crate) events: u64,
+    /// Bytes of the request's body on the wire.
+    pub(crate) bytes: u64,
+    /// Events that could not be read and so were not sent, whatever the disposition is.
+    pub(crate) damaged: Vec<Damage>,
+    /// The status and the start of the body, for a dead letter.
+    pub(crate) answer: Option<(u16, Vec<u8>)>,
+}
+
+/// A thread that sends one job after the other to one receiver.
+///
+/// Dropping it ends the request in flight, which may have arrived: the events go again, with the same ids.
+pub(crate) struct Courier {
+    /// Gone once the thread is to end.
+    jobs: Option<Sender<(Call, Job)>>,
+    transport: Arc<Transport>,
+    /// Closed when the thread has ended.
+    ended: Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Courier {
+    /// Starts the thread `milepost-courier-{number}`.
+    pub(crate) fn spawn(
+        number: usize,
+        format: Format,
+        transport: Transport,
+        reports: Sender<Report>,
+    ) -> io::Result<Self> {
+        let transport = Arc::new(transport);
+        let (jobs, queue) = bounded(COURIER_JOBS_MAX);
+        let (alive, ended) = bounded(0);
+        let thread = thread::Builder::new().name(format!("milepost-courier-{number}")).spawn({
+            let transport = transport.clone();
+            move || {
+                let _alive: Sender<()> = alive;
+                run(&queue, &reports, |call, job| deliver(format, &transport, call, job));
+            }
+        })?;
+        Ok(Self { jobs: Some(jobs), transport, ended, thread: Some(thread) })
+    }
+
+    /// Hands over a job, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// The job itself, when the courier has enough to do.
+    pub(crate) fn send(&self, job: Job) -> Result<(), Job> {
+        let Some(jobs) = &self.jobs else { return Err(job) };
+        jobs.try_send((self.transport.call(), job)).map_err(|err| err.into_inner().1)
+    }
+
+    /// Ends all jobs that were sent so far: each is reported as a retry. Later ones are not touched.
+    pub(crate) fn interrupt(&self) {
+        self.transport.interrupt();
+    }
+}
+
+impl Drop for Courier {
+    fn drop(&mut self) {
+        self.jobs = None;
+        self.transport.interrupt();
+        // Nothing is ever sent by this channel: an error other than a time-out says that the thread is gone. One
+        // that is still resolving or connecting is left to its own time-out; it can send nothing any more.
+        let in_time = self.ended.recv_timeout(COURIER_END_WAIT).is_err_and(|err| err.is_disconnected());
+        if let Some(thread) = self.thread.take_if(|_| in_time) {
+            // Jobs that panic are caught below; what else could panic has nobody left to hear of it.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Does `work` for each job until the other side of either channel is gone.
+fn run(jobs: &Receiver<(Call, Job)>, reports: &Sender<Report>, work: impl Fn(&Call, &Job) -> Report) {
+    for (call, job) in jobs {
+        // A job has no state that a panic could leave half-changed, and the transport's is one pointer.
+        let report = catch_unwind(AssertUnwindSafe(|| work(&call, &job)))
+            .unwrap_or_else(|panic| panicked(job.id, panic.as_ref()));
+        if reports.send(report).is_err() {
+            return;
+        }
+    }
+}
+
+fn deliver(format: Format, transport: &Transport, call: &Call, job: &Job) -> Report {
+    let encoded = format.encode(&job.parcels);
+    let mut report = Report {
+        id: job.id,
+        disposition: Disposition::Ack { rejected: 0, warning: None },
+        events: encoded.events,
+        bytes: 0,
+        damaged: encoded.damaged,
+        answer: None,
+    };
+    if encoded.events == 0 {
+        return report;
+    }
+    let body = if format.gzip() { pack(&encoded.body) } else { encoded.body };
+    report.bytes = body.len() as u64;
+    let outcome = transport.post_by(call, &body, format.content_type(), format.gzip(), job.timeout);
+    report.disposition = disposition(format, &outcome);
+    if let Disposition::Ack { rejected, .. } = &mut report.disposition {
+        *rejected = (*rejected).min(report.events);
+    }
+    report.answer = outcome.ok().map(|answer| (answer.status, answer.excerpt()));
+    report
+}
+
+fn panicked(id: u64, panic: &(dyn Any + Send)) -> Report {
+    let words = panic.downcast_ref::<String>().map(String::as_str);
+    let words = words.or_else(|| panic.downcast_ref().copied()).unwrap_or("without a word");
+    let disposition = Disposition::Retry {
+        why: format!("the courier panicked: {}; please report this", one_line(words)),
+        after: None,
+        pace: Pace::Refused,
+    };
+    Report { id, disposition, events: 0, bytes: 0, damaged: Vec::new(), answer: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::Event;
+    use crate::block::{BlockBuilder, Class, JournalId, Mode, Origin};
+    use crate::delivery::Endpoint;
+    use crate::delivery::receiver::{Receiver, Reply};
+
+    /// Long enough that no test passes because it ran out.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn job(id: u64, events: u32) -> Job {
+        let origin = Origin {
+            device_id: "d".into(),
+            product: "prefect".into(),
+            product_version: "3.8.8".into(),
+            runtime: String::new(),
+            runtime_version: String::new(),
+            platform: "Linux".into(),
+            architecture: "x86_64".into(),
+            mode: Mode::On,
+            ephemeral: false,
+            container: false,
+            library: "0.1.0".into(),
+        };
+        let mut builder = BlockBuilder::new();
+        for index in 0..events {
+            builder.push(1_795_424_400_000_000, Event::new("e").with("index", index).bytes());
+        }
+        let mut block = Vec::new();
+        builder.seal(JournalId(Uuid::from_u128(7)), 0, Class::Bulk, origin.id(), &mut block);
+        let owed = (1 << events) - 1;
+        Job { id, parcels: vec![Parcel { block, owed, origin: Arc::new(origin) }], timeout: LONG }
+    }
+
+    fn courier(receiver: &Receiver) -> (Courier, crossbeam_channel::Receiver<Report>) {
+        let endpoint = Endpoint::parse(&receiver.url("/v1/logs"), false).unwrap();
+        let (reports, incoming) = crossbeam_channel::unbounded();
+        let transport = Transport::new(&endpoint, Vec::new()).unwrap();
+        (Courier::spawn(0, Format::Otlp, transport, reports).unwrap(), incoming)
+    }
+
+    #[test]
+    fn each_job_is_reported_as_the_receiver_took_it() {
+        let receiver = Receiver::start([
+            Reply::ok(""),
+            Reply::ok(r#"{"partialSuccess":{"rejectedLogRecords":"99"}}"#),
+            Reply::new(500, "", "no room"),
+            Reply::new(429, "Retry-After: 5\r\n", ""),
+            Reply::new(413, "", ""),
+            Reply::new(401, "", ""),
+            Reply::new(302, "Location: /login\r\n", ""),
+            Reply::new(200, "Content-Type: text/html\r\n", "<html>"),
+            Reply::Torn,
+            Reply::Close,
+        ]);
+        let (courier, reports) = courier(&receiver);
+        let expected = [
+            "Ack { rejected: 0, ",
+            "Ack { rejected: 3, ",
+            "Retry { why: \"answered 500",
+            "Retry { why: \"answered 429\", after: Some(5s)",
+            "Split { ",
+            "Hold { ",
+            "Hold { ",
+            "Hold { ",
+            "Ack { rejected: 0, ",
+            "Retry { why: \"the connection was closed",
+        ];
+        for (id, expected) in (0..).zip(expected) {
+            courier.send(job(id, 3)).unwrap();
+            let report = reports.recv_timeout(LONG).unwrap();
+            assert_eq!((report.id, report.events), (id, 3));
+            let disposition = format!("{:?}", report.disposition);
+            assert!(disposition.starts_with(expected), "{id}: {disposition}");
+            let requests = receiver.requests();
+            assert_eq!(requests[id as usize].body.len() as u64, report.bytes);
+            assert_eq!(requests[id as usize].body, requests[0].body, "the same job, the same bytes");
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_gets_the_status_and_the_start_of_the_body() {
+        let receiver = Receiver::start([Reply::new(400, "", "x".repeat(9_999))]);
+        let (courier, reports) = courier(&receiver);
+        courier.send(job(1, 1)).unwrap();
+        let (status, body) = reports.recv_timeout(LONG).unwrap().answer.unwrap();
+        assert_eq!((status, body.len()), (400, crate::limits::DEAD_ANSWER_BYTES_MAX));
+    }
+
+    #[test]
+    fn a_job_of_nothing_readable_sends_nothing() {
+        let receiver = Receiver::start([]);
+        let (courier, reports) = courier(&receiver);
+        let mut job = job(1, 3);
+        job.parcels[0].block[70] ^= 1;
+        courier.send(job).unwrap();
+        let report = reports.recv_timeout(LONG).unwrap();
+        assert!(matches!(report.disposition, Disposition::Ack { rejected: 0, .. }));
+        assert_eq!(report.damaged, [Damage { parcel: 0, events: 0b111 }]);
+        assert!(receiver.requests().is_empty());
+    }
+
+    #[test]
+    fn an_interrupt_reports_what_was_sent_before_and_spares_what_comes_after() {
+        let receiver = Receiver::start([Reply::Never, Reply::ok("")]);
+        let (courier, reports) = courier(&receiver);
+        courier.send(job(1, 1)).unwrap();
+        receiver.wait_for_request();
+        courier.send(job(2, 1)).unwrap();
+        assert_eq!(courier.send(job(3, 1)).unwrap_err().id, 3, "there is one place to wait in");
+        courier.interrupt();
+        for id in [1, 2] {
+            let report = reports.recv_timeout(LONG).unwrap();
+            assert_eq!(report.id, id);
+            assert!(format!("{:?}", report.disposition).contains("interrupted"), "{report:?}");
+        }
+        courier.send(job(4, 1)).unwrap();
+        assert!(matches!(reports.recv_timeout(LONG).unwrap().disposition, Disposition::Ack { .. }));
+    }
+
+    #[test]
+    fn a_dropped_courier_ends_its_request_and_its_thread() {
+        let receiver = Receiver::start([Reply::Never]);
+        let (courier, reports) = courier(&receiver);
+        courier.send(job(1, 1)).unwrap();
+        receiver.wait_for_request();
+        let start = Instant::now();
+        drop(courier);
+        assert!(start.elapsed() < LONG / 2);
+        assert_eq!(reports.recv_timeout(LONG).unwrap().id, 1);
+        assert!(reports.recv_timeout(LONG).unwrap_err().is_disconnected(), "the thread is gone");
+    }
+
+    #[test]
+    fn a_panic_is_reported_and_the_next_job_is_done() {
+        let receiver = Receiver::start([]);
+        let endpoint = Endpoint::parse(&receiver.url("/"), false).unwrap();
+        let transport = Transport::new(&endpoint, Vec::new()).unwrap();
+        let (jobs, queue) = crossbeam_channel::unbounded();
+        let (reports, incoming) = crossbeam_channel::unbounded();
+        for id in [1, 2] {
+            jobs.send((transport.call(), job(id, 1))).unwrap();
+        }
+        drop(jobs);
+        run(&queue, &reports, |_, job| panic!("number {}", job.id));
+        for id in [1, 2] {
+            let report = incoming.try_recv().unwrap();
+            assert_eq!(report.id, id);
+            let Disposition::Retry { why, .. } = report.disposition else { panic!("no retry") };
+            assert!(why.contains(&format!("panicked: number {id}")), "{why}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Delivery: from blocks that are owed to a destination to what its receiver made of them.
+//!
+//! In come [`Job`]s: parcels, each the bytes of one block, a bitmap of the events in it that are owed, and
+//! their origin. Out come [`Report`]s, one a job. On the way the events are put into the destination's
+//! [`Format`], packed by gzip where the format's receivers take it, and sent in one POST; the status, or the
+//! lack of one, becomes a [`Disposition`] in one pure function.
+//!
+//! ```text
+//! Job -> wire (encode) -> http (POST) -> disposition -> Report
+//!                                            backoff: how long the caller then waits
+//! ```
+//!
+//! Nothing here is kept, so nothing survives a crash, and nothing has to: a job is a copy of what the spool
+//! holds. This stage only says what happened. It deletes nothing, decides nothing about an event's fate, and
+//! does not know how often a batch was tried before. A job that is repeated has the same bytes: they depend on
+//! the parcels alone.
+
+mod answer;
+mod backoff;
+mod courier;
+mod disposition;
+mod endpoint;
+mod http;
+mod wire;
+
+#[cfg(test)]
+mod receiver;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use answer::{Answer, NoAnswer};
+pub(crate) use backoff::{Backoff, Pace};
+pub(crate) use courier::{Courier, Job, Report};
+pub(crate) use disposition::disposition;
+pub(crate) use endpoint::Endpoint;
+pub(crate) use http::{Call, Transport};
+pub use wire::Format;
+pub(crate) use wire::{Damage, Encoded, pack};
+
+use crate::block::Origin;
+
+/// One block, and which of its events are owed to the destination.
+#[derive(Clone)]
+pub(crate) struct Parcel {
+    /// The whole block, header and body: see [`crate::block::read_block`].
+    pub(crate) block: Vec<u8>,
+    /// Bit i stands for event number i of the block.
+    pub(crate) owed: u128,
+    pub(crate) origin: Arc<Origin>,
+}
+
+/// What an attempt means for the events that were sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// The receiver has them.
+    Ack {
+        /// How many of them it says that it did not want: they are not sent again. Never more than were sent.
+        rejected: u64,
+        /// What it had to say about it.
+        warning: Option<String>,
+    },
+    /// It may take them later. There is no last try.
+    Retry {
+        why: String,
+        /// The least wait that the receiver asks for.
+        after: Option<Duration>,
+        pace: Pace,
+    },
+    /// It will not take the batch as it is: half of it may pass, and one event alone may be the cause.
+    Split { why: String },
+    /// It, or whatever answered in its place, will take nothing before somebody changes a setting. `why` says
+    /// which.
+    Hold { why: String },
+}
+
+/// Names the size, never the events: these belong to a person.
+impl fmt::Debug for Parcel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, events) = (self.block.len(), self.owed.count_ones());
+        f.debug_struct("Parcel").field("bytes", &bytes).field("events", &events).finish_non_exhaustive()
+    }
+}

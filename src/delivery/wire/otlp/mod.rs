@@ -1,0 +1,163 @@
+//! OTLP/HTTP logs, in protobuf and in JSON: one model, two encodings.
+//!
+//! ```text
+//! Request
+//!   ResourceLogs, one for parcels of one origin that follow each other
+//!     Resource   service.name, service.version, service.instance.id (the device id), process.runtime.name,
+//!                process.runtime.version, os.type, host.arch: from the origin alone, empty ones left out
+//!     ScopeLogs
+//!       Scope    milepost, the version that wrote the events
+//!       LogRecord, one an event: its time, INFO, its name, and as attributes
+//!                log.record.uid, by which a receiver knows a repeat, then its properties
+//! ```
+//!
+//! The names are those of OpenTelemetry's semantic conventions.
+
+mod messages;
+#[cfg(test)]
+mod oracle;
+mod reply;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+pub(super) use self::messages::Request;
+use self::messages::{AnyValue, KeyValue, LogRecord, Resource, ResourceLogs, Scope, ScopeLogs};
+pub(super) use self::reply::{complaint, verdict};
+use super::{Damage, Encoded};
+use crate::block::{BlockError, Class, Origin, Record, event_id, milestone_id, read_block};
+use crate::delivery::Parcel;
+use crate::event::Value;
+
+/// The attribute of a record that is the same only for the same event.
+const UID: &str = "log.record.uid";
+
+/// SEVERITY_NUMBER_INFO.
+const INFO: i32 = 9;
+
+/// Writes the owed events of `parcels`, the request as a whole by `write`.
+pub(super) fn encode(parcels: &[Parcel], write: impl FnOnce(&Request) -> Vec<u8>) -> Encoded {
+    let mut request = Request { resource_logs: Vec::new() };
+    let (mut events, mut damaged) = (0, Vec::new());
+    let mut last: Option<&Arc<Origin>> = None;
+    let mut records = Vec::new();
+    for (number, parcel) in parcels.iter().enumerate() {
+        let read = read_parcel(parcel, &mut records);
+        if read != parcel.owed {
+            damaged.push(Damage { parcel: number, events: parcel.owed & !read });
+        }
+        if records.is_empty() {
+            continue;
+        }
+        events += records.len() as u64;
+        let same = last.is_some_and(|last| Arc::ptr_eq(last, &parcel.origin) || *last == parcel.origin);
+        match request.resource_logs.last_mut() {
+            Some(resource_logs) if same => resource_logs.scope_logs[0].log_records.append(&mut records),
+            _ => request.resource_logs.push(resource_logs(&parcel.origin, std::mem::take(&mut records))),
+        }
+        last = Some(&parcel.origin);
+    }
+    Encoded { body: write(&request), events, damaged }
+}
+
+/// Appends the parcel's owed events to `records`, and returns which it could read.
+fn read_parcel(parcel: &Parcel, records: &mut Vec<LogRecord>) -> u128 {
+    let mut read = 0;
+    // What is behind a record that cannot be decoded is lost with it. The events before it are whole.
+    let mut read_block = || -> Result<(), BlockError> {
+        let block = read_block(&parcel.block)?;
+        let raw = block.raw()?;
+        for (bit, record) in block.records(&raw).enumerate() {
+            let record = record?;
+            if parcel.owed >> bit & 1 == 1 {
+                read |= 1 << bit;
+                records.push(log_record(&parcel.origin, block.class, record));
+            }
+        }
+        Ok(())
+    };
+    if let Err(err) = read_block() {
+        log::warn!("a block that is owed cannot be read: {err}");
+    }
+    read
+}
+
+fn resource_logs(origin: &Origin, log_records: Vec<LogRecord>) -> ResourceLogs {
+    let os = os_type(&origin.platform);
+    let attributes = [
+        ("service.name", origin.product.as_str()),
+        ("service.version", &origin.product_version),
+        ("service.instance.id", &origin.device_id),
+        ("process.runtime.name", &origin.runtime),
+        ("process.runtime.version", &origin.runtime_version),
+        ("os.type", &os),
+        ("host.arch", host_arch(&origin.architecture)),
+    ];
+    let attributes = attributes
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| attribute(key, messages::Value::StringValue(value.to_owned())))
+        .collect();
+    let scope = Scope { name: "milepost".to_owned(), version: origin.library.clone() };
+    ResourceLogs { resource: Resource { attributes }, scope_logs: vec![ScopeLogs { scope, log_records }] }
+}
+
+fn log_record(origin: &Origin, class: Class, record: Record<'_>) -> LogRecord {
+    let id = match class {
+        Class::Milestone => milestone_id(&origin.device_id, &origin.product, record.name),
+        Class::Latest | Class::Bulk => event_id(record.address, record.time),
+    };
+    let mut attributes = Vec::with_capacity(1 + record.properties.len());
+    attributes.push(attribute(UID, messages::Value::StringValue(hyphenated(id))));
+    // A property of this name would make two of one event, or one of two.
+    let properties = record.properties.into_iter().filter(|(key, _)| *key != UID);
+    attributes.extend(properties.map(|(key, value)| attribute(key, any_value(value))));
+    let nanos = record.time.saturating_mul(1_000);
+    LogRecord {
+        time_unix_nano: nanos,
+        observed_time_unix_nano: nanos,
+        severity_number: INFO,
+        event_name: record.name.to_owned(),
+        attributes,
+    }
+}
+
+fn attribute(key: &str, value: messages::Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: AnyValue { value: Some(value) } }
+}
+
+fn any_value(value: Value<'_>) -> messages::Value {
+    match value {
+        Value::Bool(flag) => messages::Value::BoolValue(flag),
+        Value::Int(number) => messages::Value::IntValue(number),
+        Value::Float(number) => messages::Value::DoubleValue(number),
+        Value::Text(text) => messages::Value::StringValue(text.into_owned()),
+    }
+}
+
+fn hyphenated(id: Uuid) -> String {
+    id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
+}
+
+/// `uname -s` as the conventions spell it.
+fn os_type(platform: &str) -> Cow<'static, str> {
+    match platform {
+        "Linux" => Cow::Borrowed("linux"),
+        "Darwin" => Cow::Borrowed("darwin"),
+        "DragonFly" => Cow::Borrowed("dragonflybsd"),
+        "SunOS" => Cow::Borrowed("solaris"),
+        "HP-UX" => Cow::Borrowed("hpux"),
+        other => Cow::Owned(other.to_ascii_lowercase()),
+    }
+}
+
+/// `uname -m` as the conventions spell it.
+fn host_arch(architecture: &str) -> &str {
+    match architecture {
+        "x86_64" => "amd64",
+        "aarch64" | "arm64" => "arm64",
+        other => other,
+    }
+}
