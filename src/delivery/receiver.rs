@@ -123,9 +123,10 @@ fn serve(connection: usize, mut stream: TcpStream, shared: &Shared) -> Option<()
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     loop {
         let request = read(connection, &mut reader)?;
+        // Before the request is seen: who waits for it may send the next one, which is not to get this reply.
+        let reply = shared.replies.lock().unwrap().pop_front();
         shared.requests.lock().unwrap().push(Arc::new(request));
         shared.came.notify_all();
-        let reply = shared.replies.lock().unwrap().pop_front();
         match reply {
             Some(Reply::Whole { status, headers, body }) => {
                 let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
