@@ -1,2 +1,10 @@
-//! x
-fn main() {}
+//! The program `milepost`: an offline-first event queue with a disk spool, from the command line.
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -70,6 +70,11 @@ impl Endpoint {
         self.loopback
     }
 
+    /// The whole URL, which may hold a key: to tell endpoints apart, never to be printed.
+    pub(crate) fn url(&self) -> String {
+        self.uri.to_string()
+    }
+
     pub(super) fn uri(&self) -> &Uri {
         &self.uri
     }

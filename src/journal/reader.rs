@@ -79,18 +79,11 @@ impl Contents {
         })
     }
 
-    /// The whole blocks.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
+    /// The whole blocks, each with the place behind it.
+    pub(crate) fn blocks_with_ends(&self) -> impl Iterator<Item = (Block<'_>, u64)> {
         self.from(0).filter_map(|found| match found {
-            Found::Block { block, .. } => Some(block),
+            Found::Block { block, end } => Some((block, end)),
             _ => None,
         })
-    }
-
-    /// The whole blocks of events that belong to this journal. A block that was copied here from another
-    /// one is none of its own.
-    pub(crate) fn events(&self) -> impl Iterator<Item = Block<'_>> {
-        let id = self.header.id;
-        self.blocks().filter(move |block| block.kind == Kind::Events && block.journal == id)
     }
 }

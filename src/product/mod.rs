@@ -67,6 +67,13 @@ impl Product {
         }
     }
 
+    /// The product's version, where it was not known before.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
     /// The runtime that the product runs on, as `process.runtime.name` and `process.runtime.version`.
     #[must_use]
     pub fn runtime(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {

@@ -223,6 +223,8 @@ impl Spool {
             books: self.meta.books.clone(),
             taken: self.taken.values().cloned().collect(),
             destinations: self.words.clone(),
+            store_bytes: self.queue.bytes(),
+            store_oldest: self.queue.oldest(),
             owner: (state != State::Closed).then(|| self.owner.clone()),
             ..Ledger::new(self.epoch)
         };
@@ -344,6 +346,11 @@ impl Spool {
     pub(crate) fn owed(&self, destination: u16) -> (u64, u64) {
         let owed = self.queue.owed(destination);
         (owed.events, owed.bytes)
+    }
+
+    /// The journals whose blocks are in the store.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = &Taken> {
+        self.taken.values()
     }
 
     pub(crate) fn books(&self) -> &Books {

@@ -32,6 +32,9 @@ pub(crate) struct Ledger {
     /// Journals whose blocks are in the store, or were until a moment ago.
     pub(crate) taken: Vec<Taken>,
     pub(crate) destinations: BTreeMap<String, LastWord>,
+    /// Bytes of the blocks in the store, and the time of its oldest event.
+    pub(crate) store_bytes: u64,
+    pub(crate) store_oldest: Option<u64>,
     pub(crate) owner: Option<Owner>,
 }
 
@@ -122,6 +125,8 @@ impl Ledger {
             books: Books::default(),
             taken: Vec::new(),
             destinations: BTreeMap::new(),
+            store_bytes: 0,
+            store_oldest: None,
             owner: None,
         }
     }

@@ -158,9 +158,8 @@ impl Queue {
     }
 
     /// The time of the oldest event that anybody is owed.
-    pub(super) fn oldest(&self, destination: u16) -> Option<u64> {
-        let keys = self.entries.range(range(destination)).map(|(key, _)| key.sequence);
-        keys.filter_map(|sequence| self.blocks.get(&sequence)).map(|info| info.time).min()
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.blocks.values().map(|info| info.time).min()
     }
 
     /// Bytes of all blocks.

@@ -1,0 +1,125 @@
+//! The command line: one file a subcommand, and what they share.
+//!
+//! Results go to standard output, everything else to standard error. Exit status: 0 done, 1 failed, 2 wrong
+//! usage, 3 refused, 4 not everything was delivered in time.
+
+mod dead;
+mod demo;
+mod enqueue;
+mod flush;
+mod logger;
+mod milestone;
+mod output;
+mod peek;
+mod purge;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use milepost::{Client, ClientBuilder, Product};
+
+use output::Failure;
+
+/// An offline-first event queue with a disk spool.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Whose usage it is about, and how to answer.
+#[derive(Args)]
+struct Common {
+    /// `prefect`, or a product file in TOML
+    #[arg(
+        long,
+        global = true,
+        env = "MILEPOST_PRODUCT",
+        default_value = "prefect",
+        value_name = "prefect|FILE"
+    )]
+    product: String,
+    /// The product's version, where the product does not know its own
+    #[arg(long, global = true, env = "MILEPOST_PRODUCT_VERSION", value_name = "VERSION")]
+    product_version: Option<String>,
+    /// The version of the product's runtime, where the product has one
+    #[arg(long, global = true, env = "MILEPOST_RUNTIME_VERSION", value_name = "VERSION", hide = true)]
+    runtime_version: Option<String>,
+    /// The product's home, instead of its own
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Keeps an event, or one a line of standard input; returns once it is durable
+    Enqueue(enqueue::Enqueue),
+    /// Reaches a milestone: it is delivered once an installation
+    Milestone(milestone::Milestone),
+    /// Says how things stand; disturbs nobody
+    Status,
+    /// Shows what would be sent
+    Peek(peek::Peek),
+    /// Delivers now what waits
+    Flush(flush::Flush),
+    /// Shows what a receiver refused for good
+    #[command(subcommand)]
+    Dead(dead::Dead),
+    /// Deletes what waits, unsent
+    Purge(purge::Purge),
+    /// Tells the whole story in a temporary directory, with a receiver on loopback
+    Demo(demo::Demo),
+    /// The worker of the demo
+    #[command(hide = true)]
+    DemoWorker(demo::Worker),
+}
+
+impl Common {
+    fn product(&self) -> milepost::Result<Product> {
+        let version = || self.product_version.clone().unwrap_or_else(|| "unknown".into());
+        let runtime = self.runtime_version.clone().unwrap_or_default();
+        match (self.product.as_str(), &self.product_version) {
+            ("prefect", _) => Ok(Product::prefect(version()).runtime("python", runtime)),
+            (file, None) => Product::from_file(file),
+            (file, Some(version)) => Ok(Product::from_file(file)?.version(version)),
+        }
+    }
+
+    /// A builder for the product that was named.
+    fn builder(&self) -> milepost::Result<ClientBuilder> {
+        let builder = Client::builder(self.product()?);
+        Ok(match &self.home {
+            Some(home) => builder.home(home),
+            None => builder,
+        })
+    }
+}
+
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    logger::install();
+    let common = &cli.common;
+    let done = match &cli.command {
+        Command::Enqueue(command) => command.run(common),
+        Command::Milestone(command) => command.run(common),
+        Command::Status => status::run(common),
+        Command::Peek(command) => command.run(common),
+        Command::Flush(command) => command.run(common),
+        Command::Dead(command) => command.run(common),
+        Command::Purge(command) => command.run(common),
+        Command::Demo(command) => command.run(),
+        Command::DemoWorker(command) => command.run(),
+    };
+    match done {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => Failure::from(error).report(common.json),
+    }
+}

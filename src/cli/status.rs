@@ -1,0 +1,64 @@
+//! `milepost status`.
+
+use milepost::Status;
+
+use super::Common;
+use super::output::{DONE, print_json, print_line, thousands};
+
+pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
+    let status = common.builder()?.admin()?.status();
+    if common.json {
+        print_json(&status)?;
+    } else {
+        for (name, value) in rows(&status) {
+            print_line(&format!("{name:<14} {value}"))?;
+        }
+    }
+    Ok(DONE)
+}
+
+fn rows(status: &Status) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
+    let collecting = if status.collecting { "yes" } else { "no" };
+    row("collecting", format!("{collecting} ({})", status.reason));
+    row("mode", status.mode.into());
+    row("directory", format!("{} ({} bytes)", status.directory, thousands(status.disk_bytes)));
+    row("device id", status.device_id.clone().unwrap_or_else(|| "none".into()));
+    row(
+        "owner",
+        status.owner.as_ref().map_or_else(|| "nobody".into(), |owner| format!("process {}", owner.pid)),
+    );
+    row("accepted", thousands(status.accepted));
+    row("delivered", thousands(status.delivered));
+    let waiting = &status.waiting;
+    let oldest =
+        waiting.oldest.as_ref().map(|oldest| format!(", the oldest of {oldest}")).unwrap_or_default();
+    row("waiting", format!("{} ({} bytes{oldest})", thousands(waiting.events), thousands(waiting.bytes)));
+    row("dead", thousands(status.dead));
+    for (reason, events) in &status.dropped {
+        row("dropped", format!("{} ({reason})", thousands(*events)));
+    }
+    for (reason, events) in &status.refused {
+        row("refused", format!("{} ({reason})", thousands(*events)));
+    }
+    row("redacted", thousands(status.redacted));
+    row("damaged", thousands(status.damaged));
+    for destination in &status.destinations {
+        let mut words = vec![format!(
+            "{} waiting, {} delivered",
+            thousands(destination.waiting),
+            thousands(destination.delivered)
+        )];
+        words.extend(destination.last_delivery.as_ref().map(|time| format!("last delivery {time}")));
+        words.extend(destination.held.as_ref().map(|why| format!("HELD: {why}")));
+        let error = destination.last_error.as_ref().filter(|_| destination.held.is_none());
+        words.extend(error.map(|why| format!("last error: {why}")));
+        words.extend(destination.next_try.as_ref().map(|time| format!("next try {time}")));
+        row(&format!("  {}", destination.name), words.join("; "));
+    }
+    if let Some(trouble) = &status.trouble {
+        row("trouble", trouble.clone());
+    }
+    rows
+}

@@ -1,0 +1,421 @@
+//! The client: what a program embeds.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::admission::Refusal;
+use crate::block::{Class, Mode};
+use crate::clock;
+use crate::delivery::Format;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::journal::{Channel, Slot, SyncEvery, SyncThread, Writer, WriterSettings};
+use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
+use crate::owner::{Admin, Choices, FlushReport, Settings, StoreThread};
+use crate::product::Product;
+
+/// Takes events, keeps them on disk, and has them delivered when there is a way.
+///
+/// Cheap to clone, `Send` and `Sync`; [`Client::enqueue`] can be called from async code. When the last clone
+/// is dropped, what stands in the channel is written and synced.
+///
+/// ```
+/// # fn main() -> milepost::Result<()> {
+/// # let home = tempfile::tempdir().unwrap();
+/// use std::time::Duration;
+/// use milepost::{Client, Event, Product};
+///
+/// let client = Client::builder(Product::new("acme-worker", "1.4.0")).home(home.path()).build()?;
+/// client.enqueue(Event::new("job_finished").with("rows", 10).with("ok", true).with("region", "eu"));
+/// # if client.is_collecting() {
+/// client.sync(Duration::from_secs(5))?; // Durable: a power cut from here on loses nothing of it.
+/// # }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    channel: Arc<Channel>,
+    sync: Arc<SyncThread>,
+    /// Why events are collected or not, as it was when the client was built.
+    reason: String,
+    mode: Mode,
+    milestones: std::collections::BTreeSet<String>,
+    /// Whether there are threads that have to end.
+    running: bool,
+    store: Mutex<Option<StoreThread>>,
+    has_route: bool,
+    limit_said: AtomicBool,
+}
+
+/// Sets a [`Client`] or an [`Admin`] up.
+#[derive(Clone)]
+pub struct ClientBuilder {
+    product: Product,
+    choices: Choices,
+    capacity: usize,
+    sync_every: SyncEvery,
+}
+
+/// Why an event was not taken.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EnqueueError {
+    /// The channel is full; here is the event.
+    Full(Event),
+    /// It is refused for another reason.
+    Refused(Refusal),
+}
+
+/// What this client counted since it was built.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Events that were written to disk.
+    pub accepted: u64,
+    /// Events that were not, by reason.
+    pub refused: std::collections::BTreeMap<Refusal, u64>,
+    /// Properties that were left out because the product does not declare them.
+    pub redacted: u64,
+    /// Places where bytes on disk were damaged, a tail that a kill tore among them.
+    pub damaged: u64,
+}
+
+impl ClientBuilder {
+    /// The product's home, instead of its own. The telemetry directory is the product's folder in it.
+    #[must_use]
+    pub fn home(mut self, home: impl Into<PathBuf>) -> Self {
+        self.choices.home = Some(home.into());
+        self
+    }
+
+    /// Where events go: the whole URL. Defaults to `MILEPOST_ENDPOINT`, then to the product's. With none,
+    /// events are collected and wait.
+    #[must_use]
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.choices.endpoint = Some(url.into());
+        self
+    }
+
+    /// The format on the wire. Defaults to `MILEPOST_FORMAT`, then to the product's, then to OTLP in protobuf.
+    #[must_use]
+    pub fn format(mut self, format: Format) -> Self {
+        self.choices.format = Some(format);
+        self
+    }
+
+    /// Adds an HTTP header to every request. It is never printed.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.choices.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// How far events go. Of this, `MILEPOST_MODE` and the product's the most restrictive holds.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.choices.mode = Some(mode);
+        self
+    }
+
+    /// Allows plain HTTP to other hosts than this one: whoever is on the way can read and change what is sent.
+    #[must_use]
+    pub fn allow_plain_http(mut self) -> Self {
+        self.choices.plain_http = true;
+        self
+    }
+
+    /// Events that the channel holds while the writer sleeps or the disk is slow, at 136 bytes each. Defaults
+    /// to 16,384; from 1 to 1,048,576.
+    #[must_use]
+    pub fn capacity(mut self, events: usize) -> Self {
+        self.capacity = events;
+        self
+    }
+
+    /// How often events are made durable when nobody waits for it. Defaults to every second, which is what a
+    /// power cut may lose.
+    #[must_use]
+    pub fn sync_every(mut self, every: SyncEvery) -> Self {
+        self.sync_every = every;
+        self
+    }
+
+    /// Builds the client. Files and network are opened later, on threads of its own.
+    ///
+    /// Where somebody refused, or there is no place to collect in, the client that comes back refuses every
+    /// event at the cost of one load: no thread, no file, no directory.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] names the setting that cannot be used.
+    pub fn build(self) -> Result<Client> {
+        if !(1..=CHANNEL_EVENTS_MAX).contains(&self.capacity) {
+            let capacity = self.capacity;
+            return Err(Error::invalid(format!(
+                "a channel of {capacity} events: it takes 1 to {CHANNEL_EVENTS_MAX}"
+            )));
+        }
+        let settings = Settings::resolve(self.product, self.choices)?;
+        Client::start(settings, self.capacity, self.sync_every)
+    }
+
+    /// Builds what looks at the queue and works on it from a command line, instead of a client.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] names the setting that cannot be used.
+    pub fn admin(self) -> Result<Admin> {
+        Settings::resolve(self.product, self.choices).map(Admin::new)
+    }
+}
+
+impl Client {
+    /// Begins to set a client up.
+    pub fn builder(product: Product) -> ClientBuilder {
+        ClientBuilder {
+            product,
+            choices: Choices::default(),
+            capacity: CHANNEL_EVENTS,
+            sync_every: SyncEvery::default(),
+        }
+    }
+
+    fn start(settings: Settings, capacity: usize, sync_every: SyncEvery) -> Result<Self> {
+        let installation = settings.installation.clone().filter(|_| settings.consent.is_yes());
+        let running = installation.is_some();
+        let channel = Arc::new(Channel::new(if running { capacity } else { 0 }));
+        let journals = installation.as_ref().map(|installation| installation.journals());
+        let sync = Arc::new(SyncThread::new(journals.unwrap_or_default(), sync_every));
+        let mut store = None;
+        match installation {
+            Some(installation) => {
+                let failed = |error| Error::new(ErrorKind::Io, "no thread can be started").with_source(error);
+                let writer = WriterSettings {
+                    installation: installation.clone(),
+                    declared: settings.product.declared.clone(),
+                    origin: Box::new(settings.origin()),
+                };
+                Writer::spawn(writer, channel.clone(), sync.clone()).map_err(failed)?;
+                store =
+                    Some(StoreThread::spawn(installation, settings.deliverable().cloned()).map_err(failed)?);
+            }
+            None => channel.refuse_all(),
+        }
+        let inner = Inner {
+            channel,
+            sync,
+            reason: settings.consent.reason().into(),
+            mode: settings.mode,
+            has_route: settings.deliverable().is_some(),
+            milestones: settings.product.milestones,
+            running,
+            store: Mutex::new(store),
+            limit_said: AtomicBool::new(false),
+        };
+        Ok(Self { inner: inner.into() })
+    }
+
+    /// Takes an event. Never blocks, fails or panics: one that cannot be taken is counted under its reason.
+    ///
+    /// A kill of the process loses at most what was enqueued in the last 10 to 100 ms; for more, see
+    /// [`Client::sync`].
+    #[inline]
+    pub fn enqueue(&self, event: Event) {
+        if let Err(EnqueueError::Full(_)) = self.try_enqueue(event) {
+            self.inner.channel.counters.refuse(Refusal::Full, 1);
+        }
+    }
+
+    /// Takes an event, or hands it back when the channel is full: it is then not counted as refused.
+    ///
+    /// # Errors
+    ///
+    /// [`EnqueueError::Full`] with the event, or [`EnqueueError::Refused`] with the reason.
+    #[inline]
+    pub fn try_enqueue(&self, event: Event) -> Result<(), EnqueueError> {
+        self.send(event, clock::wall_micros())
+    }
+
+    /// Takes an event that happened at another time than now, to the microsecond.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::try_enqueue`].
+    pub fn try_enqueue_at(&self, event: Event, time: SystemTime) -> Result<(), EnqueueError> {
+        self.send(event, clock::micros(time))
+    }
+
+    #[inline]
+    fn send(&self, event: Event, micros: u64) -> Result<(), EnqueueError> {
+        if !self.inner.channel.is_open() {
+            return Err(EnqueueError::Refused(Refusal::Consent));
+        }
+        if event.broken_limit().is_some() {
+            return Err(self.refuse_broken(&event));
+        }
+        self.inner
+            .channel
+            .send(Slot::new(clock::wall_micros(), Class::Bulk, event))
+            .map_err(EnqueueError::Full)
+    }
+
+    /// Reaches a milestone: it is delivered once an installation, whoever reaches it and how often.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for a name that the product does not declare, [`ErrorKind::Refused`] where nothing
+    /// is collected, [`ErrorKind::Io`] when the channel is full.
+    pub fn milestone(&self, name: &str) -> Result<()> {
+        if !self.inner.milestones.contains(name) {
+            return Err(Error::invalid(format!("{name:?} is none of the product's milestones")));
+        }
+        if !self.inner.channel.is_open() {
+            return Err(Error::new(ErrorKind::Refused, self.inner.reason.clone()));
+        }
+        let slot = Slot::new(clock::wall_micros(), Class::Milestone, Event::new(name));
+        self.inner.channel.send(slot).map_err(|_| {
+            self.inner.channel.counters.refuse(Refusal::Full, 1);
+            Error::new(ErrorKind::Io, format!("the channel is full: the milestone {name:?} was not taken"))
+        })
+    }
+
+    #[cold]
+    fn refuse_broken(&self, event: &Event) -> EnqueueError {
+        self.inner.channel.counters.refuse(Refusal::Limit, 1);
+        if let Some(limit) =
+            event.broken_limit().filter(|_| !self.inner.limit_said.swap(true, Ordering::Relaxed))
+        {
+            log::warn!("an event was refused: {limit}; further ones are only counted");
+        }
+        EnqueueError::Refused(Refusal::Limit)
+    }
+
+    /// Waits until every event whose enqueue returned before, in this process, is durable: neither a kill nor
+    /// a power cut loses it from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] says what is not durable and why, [`ErrorKind::Timeout`] that the disk took too long,
+    /// [`ErrorKind::Refused`] that nothing is collected.
+    pub fn sync(&self, timeout: Duration) -> Result<()> {
+        self.sync_until(clock::monotonic() + timeout)
+    }
+
+    fn sync_until(&self, deadline: Instant) -> Result<()> {
+        if !self.inner.running {
+            return Err(Error::new(ErrorKind::Refused, self.inner.reason.clone()));
+        }
+        self.inner.sync.wait(self.inner.channel.ticket(), deadline)
+    }
+
+    /// Delivers every event whose enqueue returned before, and whatever waits of other processes. Each
+    /// destination is tried once at once; what it does not take stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::sync`]; [`ErrorKind::Invalid`] without an endpoint, [`ErrorKind::Locked`] when another
+    /// process holds the spool and does not hand it over. That not everything was delivered is no error: the
+    /// answer says so.
+    pub fn flush(&self, timeout: Duration) -> Result<FlushReport> {
+        let deadline = clock::monotonic() + timeout;
+        if self.inner.running && !self.inner.has_route {
+            let why = match self.inner.mode {
+                Mode::Local => "the mode is local: nothing is sent over the network",
+                _ => "there is no endpoint: name one, or set MILEPOST_ENDPOINT",
+            };
+            return Err(Error::invalid(why));
+        }
+        self.inner.channel.ask_for_turn();
+        self.sync_until(deadline)?;
+        let flush = match &*self.inner.store() {
+            Some(store) => store.flush(deadline),
+            None => return Err(Error::new(ErrorKind::Closed, "the client was shut down")),
+        };
+        flush()
+    }
+
+    /// Writes and syncs what stands in the channel, closes the spool if this process holds it, and ends all
+    /// threads. Nothing is sent. Events that are enqueued from now on are refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`] when not everything had ended in time; it goes on, and ends by itself.
+    pub fn shutdown(&self, timeout: Duration) -> Result<()> {
+        self.inner.shutdown(clock::monotonic() + timeout)
+    }
+
+    /// Whether events are taken.
+    pub fn is_collecting(&self) -> bool {
+        self.inner.channel.is_open()
+    }
+
+    /// Why events are collected, or by whose word not.
+    pub fn reason(&self) -> &str {
+        &self.inner.reason
+    }
+
+    /// What this client counted since it was built.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.inner.channel.counters;
+        let refused = Refusal::ALL.into_iter().map(|reason| (reason, counters.refused(reason)));
+        Stats {
+            accepted: counters.accepted.load(Ordering::Relaxed),
+            refused: refused.filter(|(_, events)| *events > 0).collect(),
+            redacted: counters.redacted.load(Ordering::Relaxed),
+            damaged: counters.damaged.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Inner {
+    fn store(&self) -> std::sync::MutexGuard<'_, Option<StoreThread>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shutdown(&self, deadline: Instant) -> Result<()> {
+        if !self.running {
+            return Ok(());
+        }
+        self.channel.close();
+        let store = self.store().take().map(StoreThread::stop);
+        let synced = self.sync.wait_for_end(deadline);
+        let stored = store.is_none_or(|wait_for_end| wait_for_end(deadline));
+        match synced && stored {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Timeout, "not everything had ended in time")),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.shutdown(clock::monotonic() + DROP_TIMEOUT) {
+            log::warn!("the client was dropped: {error}");
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("collecting", &self.is_collecting()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for EnqueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("the channel is full"),
+            Self::Refused(reason) => write!(f, "refused: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for EnqueueError {}

@@ -1,0 +1,222 @@
+//! Looks at an installation's queue and works on it, for command lines.
+
+use std::time::Duration;
+
+use super::census;
+use super::engine::Engine;
+use super::flush::FlushReport;
+use super::lock::Ownership;
+use super::peek::{self, Bodies, PeekedEvent};
+use super::settings::Settings;
+use super::status::Status;
+use crate::clock;
+use crate::delivery::Format;
+use crate::error::{Error, ErrorKind, Result};
+use crate::installation::Installation;
+use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
+use crate::spool::{DropReason, Outcome};
+
+/// Looks at an installation's queue and works on it: what a program's own command line needs, and what the
+/// program `milepost` is made of.
+///
+/// Whatever needs the spool takes it from the worker that holds it, and gives it back when it is done.
+///
+/// ```no_run
+/// # fn main() -> milepost::Result<()> {
+/// use milepost::{Client, Product};
+/// let admin = Client::builder(Product::new("acme-worker", "1.4.0")).admin()?;
+/// println!("{} events wait", admin.status().waiting.events);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Admin {
+    settings: Settings,
+}
+
+/// An event that a receiver refused for good.
+#[derive(Debug, Clone, serde::Serialize)]
+#[non_exhaustive]
+pub struct DeadEvent {
+    /// Its number among the dead letters.
+    pub number: u64,
+    /// Who refused it.
+    pub destination: String,
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// The first 512 bytes of the answer.
+    pub answer: String,
+    /// When that was, RFC 3339.
+    pub refused_at: String,
+    /// The event.
+    pub event: PeekedEvent,
+}
+
+impl Admin {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    /// How things stand. Needs no lock and disturbs nobody.
+    pub fn status(&self) -> Status {
+        Status::read(&self.settings)
+    }
+
+    /// Whether there is an address to deliver to.
+    pub fn has_endpoint(&self) -> bool {
+        self.settings.route.is_some()
+    }
+
+    /// Whether the product declares an event of this name.
+    pub fn is_declared(&self, name: &str) -> bool {
+        self.settings.product.declared.has(name)
+    }
+
+    /// Shows what waits, in the order in which it would go. `show` ends it by saying no.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Locked`] when whoever holds the spool does not hand it over.
+    pub fn peek(&self, show: &mut dyn FnMut(PeekedEvent) -> bool) -> Result<()> {
+        self.with_parcels(&mut |parcel| peek::events(&parcel, show))
+    }
+
+    /// Shows the bodies of the requests that would deliver the first `events` of what waits, byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admin::peek`].
+    pub fn peek_bodies(&self, format: Format, events: u64, show: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let mut bodies = Bodies { format, left: events, parcels: Vec::new(), show };
+        self.with_parcels(&mut |parcel| Ok(bodies.add(parcel)))?;
+        bodies.send();
+        Ok(())
+    }
+
+    /// Delivers what waits in this installation, whoever enqueued it, and tries each destination once at once,
+    /// whatever is held or backed off. `progress` is asked many times a second, and ends it by saying no.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] where nothing may be sent, [`ErrorKind::Invalid`] without an endpoint,
+    /// [`ErrorKind::Locked`] when whoever holds the spool does not hand it over.
+    pub fn flush(
+        &self,
+        timeout: Duration,
+        progress: &mut dyn FnMut(&FlushReport) -> bool,
+    ) -> Result<FlushReport> {
+        let deadline = clock::monotonic() + timeout;
+        if !self.settings.consent.is_yes() {
+            return Err(Error::new(ErrorKind::Refused, self.settings.consent.reason()));
+        }
+        if self.settings.route.is_none() {
+            return Err(Error::invalid("there is no endpoint: name one, or set MILEPOST_ENDPOINT"));
+        }
+        if self.settings.deliverable().is_none() {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                "the mode is local: nothing is sent over the network",
+            ));
+        }
+        let Some(installation) = self.existing() else { return Ok(FlushReport::default()) };
+        let mut engine = {
+            let ownership = Ownership::demand(installation, deadline, &|| true)?;
+            Engine::open(installation, ownership, self.settings.deliverable())?
+        };
+        let report = engine.flush(deadline, progress);
+        let closed = engine.close(Duration::ZERO);
+        let report = report?;
+        closed?;
+        Ok(report)
+    }
+
+    /// The events that receivers refused for good, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admin::peek`].
+    pub fn dead(&self) -> Result<Vec<DeadEvent>> {
+        let Some(installation) = self.existing().filter(|found| found.ledger().exists()) else {
+            return Ok(Vec::new());
+        };
+        let engine = looking(installation)?;
+        let mut dead = Vec::new();
+        for (number, letter) in engine.spool.dead_letters()? {
+            let Some(origin) = engine.spool.origin(letter.origin).cloned() else { continue };
+            let parcel = crate::delivery::Parcel { block: letter.block, owed: letter.events, origin };
+            peek::events(&parcel, &mut |event| {
+                dead.push(DeadEvent {
+                    number,
+                    destination: letter.destination.clone(),
+                    status: letter.status,
+                    answer: letter.answer.clone(),
+                    refused_at: clock::rfc3339(letter.time),
+                    event,
+                });
+                true
+            })?;
+        }
+        engine.close(Duration::ZERO)?;
+        Ok(dead)
+    }
+
+    /// Deletes everything that waits, unsent, and says how many events that were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admin::peek`].
+    pub fn purge(&self) -> Result<u64> {
+        let Some(installation) = self.existing() else { return Ok(0) };
+        let mut engine = looking(installation)?;
+        let before = dropped(&engine);
+        wait_for_writers(installation)?;
+        let waiting = engine.spool.waiting();
+        engine.spool.settle(&waiting, &Outcome::Dropped(DropReason::Purged))?;
+        engine.intake.discard_all(&mut engine.spool, DropReason::Purged)?;
+        let purged = dropped(&engine) - before;
+        engine.close(Duration::ZERO)?;
+        Ok(purged)
+    }
+
+    /// Runs over everything that waits, holding the store if there is one.
+    fn with_parcels(&self, show: &mut dyn FnMut(crate::delivery::Parcel) -> Result<bool>) -> Result<()> {
+        let Some(installation) = self.existing() else { return Ok(()) };
+        if !installation.ledger().exists() {
+            return peek::parcels(installation, None, show);
+        }
+        let engine = looking(installation)?;
+        let shown = peek::parcels(installation, Some(&engine), show);
+        let closed = engine.close(Duration::ZERO);
+        shown?;
+        closed
+    }
+
+    fn existing(&self) -> Option<&Installation> {
+        self.settings.installation.as_ref().filter(|installation| installation.exists())
+    }
+}
+
+/// The spool, to look at it or to delete from it: nothing is sent.
+fn looking(installation: &Installation) -> Result<Engine> {
+    let ownership = Ownership::demand(installation, clock::monotonic() + STORE_WAIT_MAX, &|| true)?;
+    Engine::open(installation, ownership, None)
+}
+
+fn dropped(engine: &Engine) -> u64 {
+    engine.spool.books().total().dropped.get(&DropReason::Purged).copied().unwrap_or(0)
+}
+
+/// Asks writers for what they hold, and waits until they let go of it.
+fn wait_for_writers(installation: &Installation) -> Result<()> {
+    let mut held = census::held_journals(installation);
+    if held.is_empty() {
+        return Ok(());
+    }
+    let turn = installation.turn();
+    installation.ask_for_turn().map_err(|error| Error::io("touch", &turn, error))?;
+    let deadline = clock::monotonic() + HELD_NAMED_AFTER;
+    while clock::monotonic() < deadline && !held.is_empty() {
+        std::thread::sleep(OWNER_WAIT_EVERY);
+        held.retain(|name| census::is_held(installation, name));
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! What a destination's next request is, and what an answer means for its events: decided here, done by the
+//! engine.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::settings::Route;
+use crate::clock;
+use crate::delivery::{Backoff, Courier, Disposition, Pace};
+use crate::spool::{LastWord, Lease};
+
+/// Single events that may be refused before any was taken: then the settings are wrong, and not the events.
+const REFUSED_ALONE_MAX: usize = 3;
+
+/// A destination that can be delivered to.
+pub(super) struct Destination {
+    pub(super) name: String,
+    /// Its number in the spool.
+    pub(super) number: u16,
+    pub(super) courier: Courier,
+    /// The fingerprint of its settings.
+    pub(super) settings: String,
+    pub(super) flight: Option<Flight>,
+    /// Parts of leases that are to be sent, the next one first. Batches are leased when there are none.
+    pieces: VecDeque<Piece>,
+    /// Single events that were refused before the destination took any batch.
+    refused: Vec<(Piece, Refusal)>,
+    backoff: Backoff,
+    next_try: Option<Instant>,
+    pub(super) word: LastWord,
+    /// What an explicit flush came to so far: its first failure ends it.
+    flushing: Option<Flushing>,
+}
+
+enum Flushing {
+    Trying,
+    Failed(String),
+}
+
+/// A batch that is with the courier.
+pub(super) struct Flight {
+    pub(super) id: u64,
+    pub(super) piece: Piece,
+}
+
+/// Leased events that are sent together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece(pub(super) Vec<Lease>);
+
+/// What a receiver said to an event that stood alone.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) why: String,
+    pub(super) status: u16,
+    pub(super) answer: Vec<u8>,
+}
+
+/// What is to be booked after an answer.
+#[derive(Debug)]
+pub(super) enum Booking {
+    /// The piece was delivered, but for so many events.
+    Delivered { piece: Piece, rejected: u64 },
+    /// This one event is a dead letter.
+    Dead { piece: Piece, refusal: Refusal },
+}
+
+impl Destination {
+    pub(super) fn new(name: &str, number: u16, route: &Route, courier: Courier, word: LastWord) -> Self {
+        Self {
+            name: name.into(),
+            number,
+            courier,
+            settings: route.fingerprint(),
+            flight: None,
+            pieces: VecDeque::new(),
+            refused: Vec::new(),
+            backoff: Backoff::default(),
+            next_try: None,
+            word: LastWord { next_try: None, held: None, ..word },
+            flushing: None,
+        }
+    }
+
+    /// Whether a request may be made now.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        let due = match &self.flushing {
+            Some(flushing) => matches!(flushing, Flushing::Trying),
+            None => self.next_try.is_none_or(|at| at <= now),
+        };
+        self.flight.is_none() && due
+    }
+
+    /// When it may be tried again; `None` when nothing stands in the way.
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        self.next_try
+    }
+
+    /// Whether it takes what it is offered, as far as anybody knows.
+    pub(super) fn is_well(&self) -> bool {
+        self.next_try.is_none()
+    }
+
+    /// The next part of a lease that is to be sent.
+    pub(super) fn next_piece(&mut self) -> Option<Piece> {
+        self.pieces.pop_front()
+    }
+
+    /// Takes back a piece that the courier had no room for.
+    pub(super) fn put_back(&mut self, piece: Piece) {
+        self.pieces.push_front(piece);
+    }
+
+    /// Nothing else is left to be sent: what was refused alone is tried again, or held when it was just tried.
+    pub(super) fn retry_refused(&mut self) {
+        if self.refused.is_empty() {
+            return;
+        }
+        let why = self.refused[0].1.why.clone();
+        self.pieces.extend(self.refused.drain(..).map(|(piece, _)| piece));
+        self.hold(format!("{why}; it has taken nothing else so far, so its settings may be wrong"));
+    }
+
+    /// Tries once at once, whatever is held or backed off.
+    pub(super) fn begin_flush(&mut self) {
+        self.flushing = Some(Flushing::Trying);
+        self.backoff.reset();
+        self.pieces.extend(self.refused.drain(..).map(|(piece, _)| piece));
+    }
+
+    /// Why an explicit flush got no further.
+    pub(super) fn flush_failure(&self) -> Option<&str> {
+        match &self.flushing {
+            Some(Flushing::Failed(why)) => Some(why),
+            _ => None,
+        }
+    }
+
+    pub(super) fn end_flush(&mut self) {
+        self.flushing = None;
+    }
+
+    /// Takes in an answer. `is_witness` says whether the destination took a batch under these settings.
+    pub(super) fn answer(
+        &mut self,
+        piece: Piece,
+        answer: Disposition,
+        said: (u16, Vec<u8>),
+        is_witness: bool,
+    ) -> Vec<Booking> {
+        match answer {
+            Disposition::Ack { rejected, warning } => {
+                self.backoff.reset();
+                self.next_try = None;
+                let now = Some(clock::wall_micros());
+                self.word = LastWord { delivery: now, error: warning, next_try: None, held: None };
+                let mut bookings = vec![Booking::Delivered { piece, rejected }];
+                // Now there is a witness that the settings are right.
+                let refused = self.refused.drain(..);
+                bookings.extend(refused.map(|(piece, refusal)| Booking::Dead { piece, refusal }));
+                return bookings;
+            }
+            Disposition::Retry { why, after, pace } => {
+                self.pieces.push_front(piece);
+                self.word.held = None;
+                self.back_off(why, pace, after);
+            }
+            Disposition::Hold { why } => {
+                self.pieces.push_front(piece);
+                self.hold(why);
+            }
+            Disposition::Split { why } => match piece.split() {
+                Ok((left, right)) => {
+                    self.pieces.push_front(right);
+                    self.pieces.push_front(left);
+                    self.word.error = Some(why);
+                }
+                Err(piece) => {
+                    let refusal = Refusal { why, status: said.0, answer: said.1 };
+                    self.word.error = Some(refusal.why.clone());
+                    if is_witness {
+                        return vec![Booking::Dead { piece, refusal }];
+                    }
+                    self.refused.push((piece, refusal));
+                    if self.refused.len() >= REFUSED_ALONE_MAX {
+                        self.retry_refused();
+                    }
+                }
+            },
+        }
+        Vec::new()
+    }
+
+    fn hold(&mut self, why: String) {
+        if self.word.held.as_ref() != Some(&why) {
+            log::warn!("delivery to {} is held: {why}", self.name);
+        }
+        self.word.held = Some(why.clone());
+        self.back_off(why, Pace::Held, None);
+    }
+
+    fn back_off(&mut self, why: String, pace: Pace, after: Option<Duration>) {
+        let wait = self.backoff.next(pace, after, clock::random());
+        self.next_try = Some(clock::monotonic() + wait);
+        self.word.next_try = Some(clock::wall_micros() + wait.as_micros() as u64);
+        if let Some(flushing) = &mut self.flushing {
+            *flushing = Flushing::Failed(why.clone());
+        }
+        self.word.error = Some(why);
+    }
+}
+
+impl Piece {
+    pub(super) fn events(&self) -> u64 {
+        self.0.iter().map(Lease::count).sum()
+    }
+
+    /// Two halves by number of events; itself when it is one event.
+    fn split(self) -> Result<(Piece, Piece), Piece> {
+        let events = self.events();
+        if events <= 1 {
+            return Err(self);
+        }
+        let mut left_over = events / 2;
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        for lease in self.0 {
+            let (first, second) = split_bits(lease.events, left_over.min(lease.count()) as u32);
+            left_over -= u64::from(first.count_ones());
+            left.extend((first != 0).then_some(Lease { events: first, ..lease }));
+            right.extend((second != 0).then_some(Lease { events: second, ..lease }));
+        }
+        Ok((Piece(left), Piece(right)))
+    }
+}
+
+/// The lowest `count` set bits, and the others.
+fn split_bits(bits: u128, count: u32) -> (u128, u128) {
+    let mut rest = bits;
+    for _ in 0..count {
+        rest &= rest.wrapping_sub(1);
+    }
+    (bits & !rest, rest)
+}

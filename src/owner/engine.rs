@@ -1,0 +1,279 @@
+//! The engine: what the holder of the store does, one step after the other.
+//!
+//! Intake, dispatch, bookings and tidying are steps of one thread, so nothing here is locked. Couriers do
+//! the waiting for receivers, and report.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Select, Sender, unbounded};
+
+use super::destination::{Booking, Destination, Flight, Piece, Refusal};
+use super::lock::Ownership;
+use super::settings::Route;
+use crate::block::Epoch;
+use crate::clock;
+use crate::delivery::{Courier, Damage, Job, Parcel, Report};
+use crate::error::{Error, Result};
+use crate::installation::Installation;
+use crate::journal::oldest;
+use crate::limits::{
+    BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, HAND_OVER_GRACE, OWED_BYTES, REQUEST_TIMEOUT, TURN_EVERY,
+};
+use crate::spool::{
+    self, DEFAULT, DeadLetter, DropReason, Intake, Ledger, Outcome, Owner, Spool, SpoolError, Step, reached,
+};
+
+/// How long a report that was interrupted is waited for: one that was connecting may take longer, and is
+/// then forgotten, since nothing was sent.
+const INTERRUPT_WAIT: Duration = Duration::from_millis(200);
+
+pub(super) struct Engine {
+    pub(super) installation: Installation,
+    pub(super) spool: Spool,
+    pub(super) intake: Intake,
+    pub(super) destinations: Vec<Destination>,
+    reports: Receiver<Report>,
+    next_job: u64,
+    /// When writers were last asked to let go of what they have.
+    turned_at: Option<Instant>,
+    pub(super) requests: u64,
+    pub(super) bytes: u64,
+    /// Freed last, when the store is closed.
+    _ownership: Ownership,
+}
+
+impl Engine {
+    /// Opens the spool. Whoever holds the lock may.
+    pub(super) fn open(
+        installation: &Installation,
+        ownership: Ownership,
+        route: Option<&Route>,
+    ) -> Result<Self> {
+        let epoch = epoch(installation)?;
+        let owner = Owner {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            delivers: route.is_some(),
+        };
+        let mut spool = Spool::open(installation, epoch, owner)?;
+        let (sender, reports) = unbounded();
+        let destinations = match route {
+            Some(route) => vec![open_destination(&mut spool, DEFAULT, route, sender)?],
+            None => Vec::new(),
+        };
+        Ok(Self {
+            installation: installation.clone(),
+            spool,
+            intake: Intake::default(),
+            destinations,
+            reports,
+            next_job: 0,
+            turned_at: None,
+            requests: 0,
+            bytes: 0,
+            _ownership: ownership,
+        })
+    }
+
+    /// Does what can be done without waiting. `false` when there was nothing.
+    pub(super) fn step(&mut self) -> Result<bool> {
+        let mut busy = false;
+        while let Ok(report) = self.reports.try_recv() {
+            self.book(report)?;
+            busy = true;
+        }
+        let now = clock::monotonic();
+        self.ask_for_turn(now);
+        for index in 0..self.destinations.len() {
+            busy |= self.dispatch(index, now)?;
+        }
+        let wanted =
+            self.destinations.iter().any(|destination| self.spool.owed(destination.number).1 < OWED_BYTES);
+        busy |= self.intake.step(&mut self.spool, !wanted)?;
+        self.spool.tidy(false)?;
+        Ok(busy)
+    }
+
+    /// Waits until there is a report or a word on `other`, at most so long, and not beyond the next try.
+    pub(super) fn wait<T>(&self, longest: Duration, other: &Receiver<T>) {
+        let now = clock::monotonic();
+        let tries = self.destinations.iter().filter_map(Destination::next_try);
+        let wait = tries.map(|at| at.saturating_duration_since(now)).filter(|wait| !wait.is_zero()).min();
+        let mut select = Select::new();
+        select.recv(&self.reports);
+        select.recv(other);
+        // What is ready, if anything, shows in the next step.
+        let _ = select.ready_timeout(wait.map_or(longest, |wait| wait.min(longest)));
+    }
+
+    /// Asks writers for what they hold, every 30 s, while there is somebody to give it to.
+    fn ask_for_turn(&mut self, now: Instant) {
+        let due = self.turned_at.is_none_or(|at| now.duration_since(at) >= TURN_EVERY);
+        if due && self.destinations.iter().any(Destination::is_well) {
+            self.turned_at = Some(now);
+            let anything = oldest(&self.installation.journals(), 1).is_ok_and(|names| !names.is_empty());
+            if anything && self.installation.ask_for_turn().is_err() {
+                log::warn!("{} cannot be touched", self.installation.turn().display());
+            }
+        }
+    }
+
+    /// Gives a destination's courier its next batch, if it is free and there is one.
+    fn dispatch(&mut self, index: usize, now: Instant) -> Result<bool> {
+        let destination = &mut self.destinations[index];
+        if !destination.is_ready(now) {
+            return Ok(false);
+        }
+        let piece = destination.next_piece().or_else(|| {
+            let leases = self.spool.lease(destination.number, BATCH_EVENTS_MAX, BATCH_BLOCK_BYTES_MAX);
+            (!leases.is_empty()).then_some(Piece(leases))
+        });
+        let Some(piece) = piece else {
+            destination.retry_refused();
+            return Ok(false);
+        };
+        let mut parcels = Vec::with_capacity(piece.0.len());
+        for lease in &piece.0 {
+            let (block, origin) = self.spool.block(lease)?;
+            parcels.push(Parcel { block, owed: lease.events, origin });
+        }
+        self.next_job += 1;
+        let job = Job { id: self.next_job, parcels, timeout: REQUEST_TIMEOUT };
+        if destination.courier.send(job).is_err() {
+            // Its last job is not over: a connection attempt that could not be interrupted.
+            destination.put_back(piece);
+            return Ok(false);
+        }
+        destination.flight = Some(Flight { id: self.next_job, piece });
+        reached(Step::BatchLeased);
+        Ok(true)
+    }
+
+    /// Books what a courier reports.
+    fn book(&mut self, report: Report) -> Result<()> {
+        let flying = |destination: &&mut Destination| {
+            destination.flight.as_ref().is_some_and(|flight| flight.id == report.id)
+        };
+        let Some(destination) = self.destinations.iter_mut().find(flying) else { return Ok(()) };
+        let Some(Flight { piece, .. }) = destination.flight.take() else { return Ok(()) };
+        reached(Step::BatchReported);
+        self.requests += u64::from(report.bytes > 0);
+        self.bytes += report.bytes;
+        let (name, number) = (destination.name.clone(), destination.number);
+        let (piece, damaged) = piece.without(&report.damaged);
+        if !damaged.0.is_empty() {
+            self.spool.settle(&damaged.0, &Outcome::Dropped(DropReason::Damaged))?;
+        }
+        let is_witness = self.spool.is_witness(number, &destination.settings);
+        let said = report.answer.unwrap_or_default();
+        let bookings = destination.answer(piece, report.disposition, said, is_witness);
+        let (word, settings) = (destination.word.clone(), destination.settings.clone());
+        for booking in bookings {
+            match booking {
+                Booking::Delivered { piece, rejected } => {
+                    if report.events > rejected {
+                        self.spool.witness(number, &settings);
+                    }
+                    self.spool.settle(&piece.0, &Outcome::Delivered { rejected })?;
+                }
+                Booking::Dead { piece, refusal } => self.bury(&name, &piece, &refusal)?,
+            }
+            reached(Step::BatchBooked);
+        }
+        self.spool.set_word(&name, word);
+        Ok(())
+    }
+
+    fn bury(&mut self, destination: &str, piece: &Piece, refusal: &Refusal) -> Result<(), SpoolError> {
+        for lease in &piece.0 {
+            let (block, origin) = self.spool.block(lease)?;
+            let letter = DeadLetter {
+                destination: destination.into(),
+                status: refusal.status,
+                answer: String::from_utf8_lossy(&refusal.answer).into_owned(),
+                time: clock::wall_micros(),
+                block,
+                events: lease.events,
+                origin: origin.id(),
+            };
+            log::warn!("{destination} refused an event for good: {}", refusal.why);
+            self.spool.settle(std::slice::from_ref(lease), &Outcome::Dead(Box::new(letter)))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a request is under way.
+    pub(super) fn is_flying(&self) -> bool {
+        self.destinations.iter().any(|destination| destination.flight.is_some())
+    }
+
+    /// Lets requests end, at most so long, interrupts the others, persists, closes the store and frees the lock.
+    pub(super) fn close(mut self, grace: Duration) -> Result<()> {
+        self.land(clock::monotonic() + grace)?;
+        self.destinations.iter().for_each(|destination| destination.courier.interrupt());
+        self.land(clock::monotonic() + INTERRUPT_WAIT)?;
+        self.spool.close()?;
+        Ok(())
+    }
+
+    /// Hands the store over to whoever waits for it.
+    pub(super) fn hand_over(self) -> Result<()> {
+        self.close(HAND_OVER_GRACE)
+    }
+
+    fn land(&mut self, deadline: Instant) -> Result<()> {
+        while self.is_flying() {
+            let left = deadline.saturating_duration_since(clock::monotonic());
+            match self.reports.recv_timeout(left) {
+                Ok(report) => self.book(report)?,
+                Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The epoch is the device id's. Where that is missing, nothing was collected since, and the ledger's holds.
+fn epoch(installation: &Installation) -> Result<Epoch> {
+    let error = |error| Error::io("read the device id in", installation.directory(), error);
+    match installation.device_id().map_err(error)? {
+        Some(device_id) => Ok(Epoch::of(&device_id)),
+        None => {
+            let ledger = Ledger::read(&installation.ledger()).ok().flatten();
+            Ok(ledger.map_or_else(|| Epoch::of(""), |ledger| ledger.epoch))
+        }
+    }
+}
+
+fn open_destination(
+    spool: &mut Spool,
+    name: &str,
+    route: &Route,
+    reports: Sender<Report>,
+) -> Result<Destination> {
+    let number = spool.destination(name);
+    let courier =
+        Courier::spawn(number.into(), route.format, route.transport()?, reports).map_err(|error| {
+            Error::new(crate::ErrorKind::Io, "no courier's thread can be started").with_source(error)
+        })?;
+    let word = spool.word(name);
+    let destination = Destination::new(name, number, route, courier, word);
+    spool.set_word(name, destination.word.clone());
+    Ok(destination)
+}
+
+impl Piece {
+    /// Takes out the events that could not be read. The courier saw the leases in this order.
+    fn without(self, damaged: &[Damage]) -> (Piece, Piece) {
+        let mut kept = self.0;
+        let mut lost = Vec::new();
+        for damage in damaged {
+            if let Some(lease) = kept.get_mut(damage.parcel) {
+                lost.push(spool::Lease { events: lease.events & damage.events, ..*lease });
+                lease.events &= !damage.events;
+            }
+        }
+        kept.retain(|lease| lease.events != 0);
+        (Piece(kept), Piece(lost))
+    }
+}

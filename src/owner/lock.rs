@@ -1,0 +1,137 @@
+//! The owner's lock, and how it changes hands.
+//!
+//! Who needs the store holds `owner.next` and tries `owner.lock` until it is free. Everybody else only looks
+//! whether `owner.next` is held: the owner four times a second, to step down; whoever got `owner.lock` by
+//! trying, to give it back. There is nothing to request and nothing to answer, so a death frees everything.
+
+use std::fs::File;
+use std::io;
+use std::thread;
+use std::time::Instant;
+
+use crate::clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::installation::Installation;
+use crate::installation::fs::{self, Locked};
+use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY};
+use crate::spool::Ledger;
+
+/// The right to open the spool, as long as this lives.
+pub(super) struct Ownership {
+    _lock: File,
+}
+
+impl Ownership {
+    /// Takes the lock if it is free and nobody waits for it.
+    pub(super) fn try_now(installation: &Installation) -> io::Result<Option<Self>> {
+        if somebody_waits(installation) {
+            return Ok(None);
+        }
+        let got = try_lock(&installation.owner_lock())?;
+        // Somebody may have begun to wait in between: then it is theirs.
+        Ok(got.filter(|_| !somebody_waits(installation)).map(|lock| Self { _lock: lock }))
+    }
+
+    /// Waits for the lock, and makes its holder step down. `go_on` is asked while waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Locked`], naming the holder, when the deadline passes or `go_on` says no.
+    pub(super) fn demand(
+        installation: &Installation,
+        deadline: Instant,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Self> {
+        let started = clock::monotonic();
+        let mut named = false;
+        let mut wait = |path: &std::path::Path| -> Result<File> {
+            loop {
+                let error = |error| Error::io("lock", path, error);
+                if let Some(lock) = try_lock(path).map_err(error)? {
+                    return Ok(lock);
+                }
+                let now = clock::monotonic();
+                if now >= deadline || !go_on() {
+                    return Err(Error::new(
+                        ErrorKind::Locked,
+                        format!("the spool is held by {}", holder(installation)),
+                    ));
+                }
+                if !named && now.duration_since(started) >= HELD_NAMED_AFTER {
+                    log::warn!("the spool is still held by {}: is it stopped?", holder(installation));
+                    named = true;
+                }
+                thread::sleep(OWNER_WAIT_EVERY);
+            }
+        };
+        let next = wait(&installation.owner_next())?;
+        let lock = wait(&installation.owner_lock())?;
+        drop(next);
+        Ok(Self { _lock: lock })
+    }
+}
+
+/// Whether somebody waits for the store.
+pub(super) fn somebody_waits(installation: &Installation) -> bool {
+    fs::is_locked(&installation.owner_next()).unwrap_or(false)
+}
+
+/// Locks a file that is made if there is none, and never deleted.
+fn try_lock(path: &std::path::Path) -> io::Result<Option<File>> {
+    match fs::lock_file(fs::open_or_create(path)?, path)? {
+        Locked::Ours(lock) => Ok(Some(lock)),
+        Locked::Busy | Locked::Gone => Ok(None),
+    }
+}
+
+fn holder(installation: &Installation) -> String {
+    match Ledger::read(&installation.ledger()).ok().flatten().and_then(|ledger| ledger.owner) {
+        Some(owner) => format!("process {} (milepost {})", owner.pid, owner.version),
+        None => "another process".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn installation() -> (tempfile::TempDir, Installation) {
+        let directory = tempfile::tempdir().unwrap();
+        let installation = Installation::new(directory.path().into());
+        (directory, installation)
+    }
+
+    #[test]
+    fn one_holds_it_and_a_waiter_gets_it_before_those_who_try() {
+        let (_directory, installation) = installation();
+        let owner = Ownership::try_now(&installation).unwrap().unwrap();
+        assert!(Ownership::try_now(&installation).unwrap().is_none());
+        assert!(!somebody_waits(&installation));
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                Ownership::demand(&installation, clock::monotonic() + Duration::from_secs(60), &|| true)
+                    .unwrap()
+            });
+            while !somebody_waits(&installation) {
+                thread::yield_now();
+            }
+            drop(owner);
+            assert!(Ownership::try_now(&installation).unwrap().is_none());
+            let waiter = waiter.join().unwrap();
+            assert!(!somebody_waits(&installation));
+            drop(waiter);
+        });
+        assert!(Ownership::try_now(&installation).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_waiter_that_gives_up_is_told_who_holds_it_and_leaves_no_trace() {
+        let (_directory, installation) = installation();
+        let _owner = Ownership::try_now(&installation).unwrap().unwrap();
+        let error = Ownership::demand(&installation, clock::monotonic(), &|| true).err().unwrap();
+        assert!(error.is_locked(), "{error}");
+        assert!(!somebody_waits(&installation));
+    }
+}

@@ -1,0 +1,23 @@
+//! Who may hold the store, and what the holder does with it.
+//!
+//! One process at a time has the lock of `owner.lock`: a worker that happened to get it, or a command that
+//! asked for it. In comes a free lock, out goes everything that waits, as far as there is an address for it.
+//! A crash frees the lock with the process; whoever gets it next opens the spool and goes on.
+
+mod admin;
+mod census;
+mod destination;
+mod engine;
+mod flush;
+mod lock;
+mod peek;
+mod settings;
+mod status;
+mod thread;
+
+pub use admin::{Admin, DeadEvent};
+pub use flush::FlushReport;
+pub use peek::PeekedEvent;
+pub(crate) use settings::{Choices, Settings};
+pub use status::{DestinationStatus, OwnerStatus, Status, Waiting};
+pub(crate) use thread::StoreThread;

@@ -1,0 +1,165 @@
+//! What would be sent, in the order in which it would go. Nothing is taken in or changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::census;
+use super::engine::Engine;
+use crate::block::{Class, Kind, Origin, Record, event_id, milestone_id, read_block};
+use crate::clock;
+use crate::delivery::{Format, Parcel};
+use crate::error::{Error, Result};
+use crate::event::Value;
+use crate::installation::{Installation, fs};
+use crate::journal::Contents;
+use crate::limits::{BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX};
+
+/// An event that waits. As JSON it is a line of `milepost peek`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PeekedEvent {
+    /// The id by which a receiver recognises a repeat.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// When it was enqueued, RFC 3339 with microseconds.
+    pub time: String,
+    /// What it says.
+    #[serde(serialize_with = "as_object")]
+    pub properties: Vec<(String, Value<'static>)>,
+}
+
+impl PeekedEvent {
+    pub(super) fn new(record: &Record<'_>, class: Class, origin: &Origin) -> Self {
+        let id = match class {
+            Class::Milestone => milestone_id(&origin.device_id, &origin.product, record.name),
+            Class::Latest | Class::Bulk => event_id(record.address, record.time),
+        };
+        let owned = |(key, value): &(&str, Value<'_>)| ((*key).to_owned(), value.clone().into_owned());
+        Self {
+            id: id.to_string(),
+            name: record.name.into(),
+            time: clock::rfc3339(record.time),
+            properties: record.properties.iter().map(owned).collect(),
+        }
+    }
+}
+
+/// Shows every parcel that waits: first those of the store, if there is one, then those of journals that are
+/// not yet in it. `show` ends it by saying no.
+pub(super) fn parcels(
+    installation: &Installation,
+    engine: Option<&Engine>,
+    show: &mut dyn FnMut(Parcel) -> Result<bool>,
+) -> Result<()> {
+    let mut entered = HashMap::new();
+    if let Some(engine) = engine {
+        for lease in engine.spool.waiting() {
+            let (block, origin) = engine.spool.block(&lease)?;
+            if !show(Parcel { block, owed: lease.events, origin })? {
+                return Ok(());
+            }
+        }
+        entered.extend(engine.spool.taken().map(|taken| (taken.name.clone(), taken.place)));
+    }
+    let taken = installation.taken();
+    let journals = installation.journals();
+    let begun = census::names(&taken).into_iter().map(|name| taken.join(name.to_string()));
+    let free = census::names(&journals).into_iter().map(|name| journals.join(name.to_string()));
+    for path in begun.chain(free) {
+        // One that is gone was taken in or delivered a moment ago.
+        let Some(contents) = fs::open(&path).ok().and_then(|file| Contents::read(&file).ok()) else {
+            continue;
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let place = entered.get(&*name).copied().unwrap_or(0);
+        let mut origins: HashMap<_, Arc<Origin>> = HashMap::new();
+        for (block, end) in contents.blocks_with_ends() {
+            if let (Kind::Origin, Ok(origin)) = (block.kind, block.note::<Origin>()) {
+                origins.insert(block.origin, origin.into());
+            }
+            let Some(origin) =
+                origins.get(&block.origin).filter(|_| block.kind == Kind::Events && end > place)
+            else {
+                continue;
+            };
+            let owed = u128::MAX >> (128 - u32::from(block.count));
+            if !show(Parcel { block: block.bytes.to_vec(), owed, origin: origin.clone() })? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Shows the events of a parcel, one by one.
+pub(super) fn events(parcel: &Parcel, show: &mut dyn FnMut(PeekedEvent) -> bool) -> Result<bool> {
+    let damaged =
+        |error| Error::new(crate::ErrorKind::Corrupt, "a block that waits cannot be read").with_source(error);
+    let block = read_block(&parcel.block).map_err(damaged)?;
+    let raw = block.raw().map_err(damaged)?;
+    for (bit, record) in block.records(&raw).enumerate() {
+        let record = record.map_err(damaged)?;
+        if parcel.owed >> bit & 1 == 1 && !show(PeekedEvent::new(&record, block.class, &parcel.origin)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Gathers parcels into the bodies that a format would send.
+pub(super) struct Bodies<'a> {
+    pub(super) format: Format,
+    /// Events that may still be shown.
+    pub(super) left: u64,
+    pub(super) parcels: Vec<Parcel>,
+    pub(super) show: &'a mut dyn FnMut(&[u8]),
+}
+
+impl Bodies<'_> {
+    /// Adds a parcel; `false` once enough was shown.
+    pub(super) fn add(&mut self, mut parcel: Parcel) -> bool {
+        while u64::from(parcel.owed.count_ones()) > self.left {
+            parcel.owed &= !(1 << (127 - parcel.owed.leading_zeros()));
+        }
+        self.left -= u64::from(parcel.owed.count_ones());
+        let events = |parcel: &Parcel| parcel.owed.count_ones() as usize;
+        let waiting: usize = self.parcels.iter().map(events).sum();
+        let bytes: usize = self.parcels.iter().map(|parcel| parcel.block.len()).sum();
+        let full = waiting + events(&parcel) > BATCH_EVENTS_MAX
+            || (bytes + parcel.block.len()) as u64 > BATCH_BLOCK_BYTES_MAX;
+        if full {
+            self.send();
+        }
+        self.parcels.push(parcel);
+        self.left > 0
+    }
+
+    /// Shows what was gathered.
+    pub(super) fn send(&mut self) {
+        self.parcels.retain(|parcel| parcel.owed != 0);
+        if !self.parcels.is_empty() {
+            (self.show)(&self.format.encode(&self.parcels).body);
+            self.parcels.clear();
+        }
+    }
+}
+
+fn as_object<S: Serializer>(
+    properties: &[(String, Value<'static>)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut object = serializer.serialize_map(Some(properties.len()))?;
+    for (key, value) in properties {
+        match value {
+            Value::Bool(flag) => object.serialize_entry(key, flag)?,
+            Value::Int(number) => object.serialize_entry(key, number)?,
+            Value::Float(number) => object.serialize_entry(key, number)?,
+            Value::Text(text) => object.serialize_entry(key, text)?,
+        }
+    }
+    object.end()
+}

@@ -1,0 +1,134 @@
+//! The settings that hold for this process, from everybody who has a word in them.
+//!
+//! Where events go: flag or builder, then `MILEPOST_ENDPOINT` and `MILEPOST_FORMAT`, then the product. How far
+//! they go: of all modes that somebody named the most restrictive.
+
+use std::path::PathBuf;
+
+use uuid::Uuid;
+
+use crate::block::{Mode, Origin};
+use crate::consent::{self, Consent};
+use crate::delivery::{Endpoint, Format, Transport};
+use crate::error::{Error, ErrorKind, Result};
+use crate::installation::{Host, Installation, is_container};
+use crate::product::Product;
+
+/// What a builder or a command line chose.
+#[derive(Clone, Default)]
+pub(crate) struct Choices {
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) format: Option<Format>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) mode: Option<Mode>,
+    pub(crate) plain_http: bool,
+}
+
+/// What holds.
+pub(crate) struct Settings {
+    pub(crate) product: Product,
+    pub(crate) mode: Mode,
+    pub(crate) consent: Consent,
+    /// `None` where there is no place to collect in; consent then says why.
+    pub(crate) installation: Option<Installation>,
+    pub(crate) route: Option<Route>,
+}
+
+/// Where the events of a destination go.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) format: Format,
+    headers: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] names the setting that cannot be used. Nothing was written.
+    pub(crate) fn resolve(product: Product, choices: Choices) -> Result<Self> {
+        product.validate()?;
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let named = |name: &str, error: Error| {
+            Error::new(ErrorKind::Invalid, format!("{name} cannot be used")).with_source(error)
+        };
+        let mode_said = match variable("MILEPOST_MODE") {
+            Some(word) => Some(word.parse::<Mode>().map_err(|error| named("MILEPOST_MODE", error))?),
+            None => None,
+        };
+        let modes = [choices.mode, mode_said, Some(product.mode)];
+        let mode = modes.into_iter().flatten().max_by_key(|mode| *mode as u8).unwrap_or_default();
+
+        let from_env = variable("MILEPOST_FORMAT").map(|word| ("MILEPOST_FORMAT", word));
+        let from_product = product.format.clone().map(|word| ("the product's format", word));
+        let format = match (choices.format, from_env.or(from_product)) {
+            (Some(format), _) => format,
+            (None, Some((name, word))) => word.parse().map_err(|error| named(name, error))?,
+            (None, None) => Format::default(),
+        };
+        let chosen = choices.endpoint.map(|url| ("the endpoint", url));
+        let from_env = || variable("MILEPOST_ENDPOINT").map(|url| ("MILEPOST_ENDPOINT", url));
+        let from_product = || product.endpoint.clone().map(|url| ("the product's endpoint", url));
+        let route = match chosen.or_else(from_env).or_else(from_product) {
+            Some((name, url)) => {
+                let endpoint =
+                    Endpoint::parse(&url, choices.plain_http).map_err(|error| named(name, error))?;
+                let route = Route { endpoint, format, headers: choices.headers };
+                route.transport()?;
+                Some(route)
+            }
+            None => None,
+        };
+
+        let mut consent = consent::of_this_process(&product, mode);
+        let installation = match product.directory(choices.home.as_deref()) {
+            Ok(directory) => Some(Installation::new(directory)),
+            Err(reason) => {
+                if consent.is_yes() {
+                    consent = Consent::No { reason };
+                }
+                None
+            }
+        };
+        Ok(Self { product, mode, consent, installation, route })
+    }
+
+    /// Where events may be delivered to by this process: nowhere in mode `local`, or when somebody refused.
+    pub(crate) fn deliverable(&self) -> Option<&Route> {
+        self.route.as_ref().filter(|_| self.mode == Mode::On && self.consent.is_yes())
+    }
+
+    /// Makes the origin of this process's events, once the device id is known.
+    pub(crate) fn origin(&self) -> impl FnOnce(String) -> Origin + Send + 'static {
+        let (product, mode) = (self.product.clone(), self.mode);
+        move |device_id| {
+            let host = Host::this();
+            Origin {
+                device_id,
+                product: product.name,
+                product_version: product.version,
+                runtime: product.runtime,
+                runtime_version: product.runtime_version,
+                platform: host.platform,
+                architecture: host.architecture,
+                mode,
+                ephemeral: false,
+                container: is_container(),
+                library: env!("CARGO_PKG_VERSION").into(),
+            }
+        }
+    }
+}
+
+impl Route {
+    pub(crate) fn transport(&self) -> Result<Transport> {
+        Transport::new(&self.endpoint, self.headers.clone())
+    }
+
+    /// What tells these settings from others, without giving a key away.
+    pub(crate) fn fingerprint(&self) -> String {
+        let text = format!("{} {} {:?}", self.format, self.endpoint.url(), self.headers);
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, text.as_bytes()).simple().to_string()
+    }
+}

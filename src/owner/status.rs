@@ -1,0 +1,150 @@
+//! How things stand, for a person or a script. Needs no lock and disturbs nobody.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::census::Census;
+use super::settings::Settings;
+use crate::admission::Refusal;
+use crate::clock;
+use crate::installation::{Installation, fs};
+use crate::spool::{Account, DropReason};
+
+/// How an installation stands. As JSON it is what `milepost status --json` prints.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// Whether events of this process would be collected.
+    pub collecting: bool,
+    /// Why, or by whose word not.
+    pub reason: String,
+    /// `on`, `local` or `off`.
+    pub mode: &'static str,
+    /// The installation's id, if it has one.
+    pub device_id: Option<String>,
+    /// The telemetry directory; empty where there is no place for one.
+    pub directory: String,
+    /// Events that ever reached the disk.
+    pub accepted: u64,
+    /// Events that receivers took.
+    pub delivered: u64,
+    /// What waits.
+    pub waiting: Waiting,
+    /// Accepted events that will never be delivered, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
+    /// Events that never reached the disk, by reason.
+    pub refused: BTreeMap<Refusal, u64>,
+    /// Properties that were left out.
+    pub redacted: u64,
+    /// Places on disk where bytes were damaged, a tail torn by a kill among them.
+    pub damaged: u64,
+    /// Events that a receiver refused for good.
+    pub dead: u64,
+    /// Who holds the spool.
+    pub owner: Option<OwnerStatus>,
+    /// How each destination stands.
+    pub destinations: Vec<DestinationStatus>,
+    /// What the telemetry directory takes on the disk.
+    pub disk_bytes: u64,
+    /// What stands in the way of knowing more, such as a ledger that cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// Events that wait, in journals and in the store.
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// How many.
+    pub events: u64,
+    /// Bytes of their blocks.
+    pub bytes: u64,
+    /// When the oldest was enqueued, RFC 3339.
+    pub oldest: Option<String>,
+}
+
+/// The process that holds the spool.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct OwnerStatus {
+    /// Its process id, as far as its pid namespace is ours.
+    pub pid: u32,
+}
+
+/// How a destination stands. Times are RFC 3339.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct DestinationStatus {
+    /// Its name.
+    pub name: String,
+    /// Events that wait for it.
+    pub waiting: u64,
+    /// Events that it took.
+    pub delivered: u64,
+    /// Events that it refused for good.
+    pub dead: u64,
+    /// When it last took any.
+    pub last_delivery: Option<String>,
+    /// What it last said against it.
+    pub last_error: Option<String>,
+    /// When it is tried again.
+    pub next_try: Option<String>,
+    /// Why it is held, and what to do.
+    pub held: Option<String>,
+}
+
+impl Status {
+    pub(super) fn read(settings: &Settings) -> Self {
+        let census = settings.installation.as_ref().map(Census::take).unwrap_or_default();
+        let total = census.books.total();
+        let ledger = census.ledger.as_ref();
+        let oldest = [census.journals.oldest, ledger.and_then(|ledger| ledger.store_oldest)];
+        let destination = |(name, account): (&String, &Account)| {
+            let word = ledger.and_then(|ledger| ledger.destinations.get(name)).cloned().unwrap_or_default();
+            DestinationStatus {
+                name: name.clone(),
+                waiting: account.waiting(),
+                delivered: account.delivered,
+                dead: account.dead,
+                last_delivery: word.delivery.map(clock::rfc3339),
+                last_error: word.error,
+                next_try: word.next_try.map(clock::rfc3339),
+                held: word.held,
+            }
+        };
+        let installation = settings.installation.as_ref();
+        Self {
+            collecting: settings.consent.is_yes(),
+            reason: settings.consent.reason().into(),
+            mode: settings.mode.as_str(),
+            device_id: installation.and_then(|installation| installation.device_id().ok().flatten()),
+            directory: installation
+                .map(|installation| installation.directory().display().to_string())
+                .unwrap_or_default(),
+            accepted: total.accepted,
+            delivered: total.delivered,
+            waiting: Waiting {
+                events: total.waiting(),
+                bytes: census.journals.bytes + ledger.map_or(0, |ledger| ledger.store_bytes),
+                oldest: oldest.into_iter().flatten().min().map(clock::rfc3339),
+            },
+            dropped: total.dropped,
+            refused: census.books.refused.clone(),
+            redacted: census.books.redacted,
+            damaged: census.books.damaged,
+            dead: total.dead,
+            owner: installation.and_then(|installation| owner(installation, &census)),
+            destinations: census.books.accounts.iter().map(destination).collect(),
+            disk_bytes: installation.map_or(0, |installation| fs::disk_bytes(installation.directory())),
+            trouble: census.trouble,
+        }
+    }
+}
+
+/// Whoever the ledger names, if the lock is held: a name in a file is no proof of life.
+fn owner(installation: &Installation, census: &Census) -> Option<OwnerStatus> {
+    let owner = census.ledger.as_ref()?.owner.as_ref()?;
+    let alive = fs::is_locked(&installation.owner_lock()).unwrap_or(false);
+    alive.then_some(OwnerStatus { pid: owner.pid })
+}

@@ -1,0 +1,242 @@
+//! The thread `milepost-store` of a worker: it tries to hold the store, and works on it while it does.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
+
+use super::engine::Engine;
+use super::flush::FlushReport;
+use super::lock::{self, Ownership};
+use super::settings::Route;
+use crate::clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::installation::Installation;
+use crate::limits::{OWNER_AGE_MIN, OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS};
+use crate::spool::Ledger;
+
+/// How long a request may still take when the process ends and nobody waits for the network.
+const STOP_GRACE: Duration = Duration::ZERO;
+
+/// A worker's handle of its store thread.
+pub(crate) struct StoreThread {
+    control: Sender<Request>,
+    stopping: Arc<AtomicBool>,
+    ended: Arc<Latch>,
+}
+
+/// Deliver everything now, whoever holds the store. The thread ends when nobody can ask any more.
+struct Request {
+    deadline: Instant,
+    reply: Sender<Result<FlushReport>>,
+}
+
+#[derive(Default)]
+struct Latch {
+    open: Mutex<bool>,
+    changed: Condvar,
+}
+
+struct Store {
+    installation: Installation,
+    route: Option<Route>,
+    control: Receiver<Request>,
+    stopping: Arc<AtomicBool>,
+}
+
+/// Why the engine stopped.
+enum Left {
+    /// Somebody else needs the store.
+    HandedOver,
+    /// The process ends.
+    Stopped,
+}
+
+impl StoreThread {
+    pub(crate) fn spawn(installation: Installation, route: Option<Route>) -> io::Result<Self> {
+        let (control, receiver) = unbounded();
+        let ended = Arc::new(Latch::default());
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (latch, stop) = (ended.clone(), stopping.clone());
+        thread::Builder::new().name("milepost-store".into()).spawn(move || {
+            Store { installation, route, control: receiver, stopping: stop }.run();
+            latch.open();
+        })?;
+        Ok(Self { control, stopping, ended })
+    }
+
+    /// Asks the thread to deliver what waits in this installation. What comes back waits for the answer, so
+    /// that no lock is held meanwhile.
+    pub(crate) fn flush(&self, deadline: Instant) -> impl FnOnce() -> Result<FlushReport> + use<> {
+        let (reply, answer) = unbounded();
+        let sent = self.control.send(Request { deadline, reply });
+        move || {
+            let closed = || Error::new(ErrorKind::Closed, "the client was shut down");
+            sent.map_err(|_| closed())?;
+            // The thread keeps the deadline; one second more is for what it does after it.
+            match answer.recv_deadline(deadline + Duration::from_secs(1)) {
+                Ok(report) => report,
+                Err(RecvTimeoutError::Timeout) => {
+                    Err(Error::new(ErrorKind::Timeout, "the flush did not end in time"))
+                }
+                Err(RecvTimeoutError::Disconnected) => Err(closed()),
+            }
+        }
+    }
+
+    /// Lets the thread end: the store is closed, and no request is waited for.
+    pub(crate) fn stop(self) -> impl FnOnce(Instant) -> bool {
+        self.stopping.store(true, Ordering::Relaxed);
+        drop(self.control);
+        move |deadline| self.ended.wait(deadline)
+    }
+}
+
+impl Store {
+    fn run(self) {
+        // A process that lives shorter than this pays nothing for the store.
+        let mut wait = OWNER_AGE_MIN;
+        loop {
+            let request = match self.control.recv_timeout(wait) {
+                Ok(request) => Some(request),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            wait = clock::random_millis(OWNER_TRY_EVERY_MS);
+            let worked = catch_unwind(AssertUnwindSafe(|| self.hold(request)));
+            match worked {
+                Ok(Ok(Some(Left::Stopped))) => return,
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => log::error!("the spool cannot be worked on: {}", chain(&error)),
+                Err(_) => log::error!("the store thread panicked; it opens the spool anew"),
+            }
+        }
+    }
+
+    /// Takes the lock if it can be had, and works until somebody else needs it.
+    fn hold(&self, request: Option<Request>) -> Result<Option<Left>> {
+        let ownership = match &request {
+            Some(request) => match self.demand(request.deadline) {
+                Ok(ownership) => ownership,
+                Err(error) => {
+                    request.answer(Err(error));
+                    return Ok(None);
+                }
+            },
+            None => match self.try_own()? {
+                Some(ownership) => ownership,
+                None => return Ok(None),
+            },
+        };
+        let mut engine = match Engine::open(&self.installation, ownership, self.route.as_ref()) {
+            Ok(engine) => engine,
+            Err(error) => {
+                let told = Error::new(error.kind(), chain(&error));
+                request
+                    .iter()
+                    .for_each(|request| request.answer(Err(Error::new(told.kind(), told.to_string()))));
+                return Err(error);
+            }
+        };
+        request.iter().for_each(|request| self.flush(&mut engine, request));
+        let left = self.work(&mut engine)?;
+        match left {
+            Left::HandedOver => engine.hand_over()?,
+            Left::Stopped => engine.close(STOP_GRACE)?,
+        }
+        Ok(Some(left))
+    }
+
+    fn demand(&self, deadline: Instant) -> Result<Ownership> {
+        Ownership::demand(&self.installation, deadline, &|| !self.stopping.load(Ordering::Relaxed))
+    }
+
+    /// Flushes for whoever asked, until the process ends or somebody else needs the store.
+    fn flush(&self, engine: &mut Engine, request: &Request) {
+        let mut probed_at = clock::monotonic();
+        let installation = self.installation.clone();
+        request.answer(engine.flush(request.deadline, &mut |_| {
+            let now = clock::monotonic();
+            let probe = now.duration_since(probed_at) >= OWNER_PROBE_EVERY;
+            if probe {
+                probed_at = now;
+            }
+            !self.stopping.load(Ordering::Relaxed) && !(probe && lock::somebody_waits(&installation))
+        }));
+    }
+
+    fn try_own(&self) -> Result<Option<Ownership>> {
+        let lock = self.installation.owner_lock();
+        let error = |error| Error::io("lock", &lock, error);
+        if let Some(ownership) = Ownership::try_now(&self.installation).map_err(error)? {
+            return Ok(Some(ownership));
+        }
+        // An owner that cannot deliver makes room for one that can.
+        let ledger = Ledger::read(&self.installation.ledger()).ok().flatten();
+        let idle = ledger.and_then(|ledger| ledger.owner).is_some_and(|owner| !owner.delivers);
+        if idle && self.route.is_some() {
+            let deadline = clock::monotonic() + OWNER_AGE_MIN;
+            return Ok(self.demand(deadline).ok());
+        }
+        Ok(None)
+    }
+
+    fn work(&self, engine: &mut Engine) -> Result<Left> {
+        let mut probed_at = clock::monotonic();
+        loop {
+            let busy = engine.step()?;
+            match self.control.try_recv() {
+                Ok(request) => self.flush(engine, &request),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Ok(Left::Stopped),
+            }
+            let now = clock::monotonic();
+            if now.duration_since(probed_at) >= OWNER_PROBE_EVERY {
+                probed_at = now;
+                if lock::somebody_waits(&self.installation) {
+                    return Ok(Left::HandedOver);
+                }
+            }
+            if !busy {
+                engine.wait(OWNER_PROBE_EVERY, &self.control);
+            }
+        }
+    }
+}
+
+impl Request {
+    fn answer(&self, answer: Result<FlushReport>) {
+        // Whoever asked may have gone.
+        let _ = self.reply.send(answer);
+    }
+}
+
+impl Latch {
+    fn open(&self) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, deadline: Instant) -> bool {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*open {
+            let Some(left) = deadline.checked_duration_since(clock::monotonic()) else { return false };
+            open = self.changed.wait_timeout(open, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
