@@ -261,10 +261,7 @@ impl Client {
         if event.broken_limit().is_some() {
             return Err(self.refuse_broken(&event));
         }
-        self.inner
-            .channel
-            .send(Slot::new(clock::wall_micros(), Class::Bulk, event))
-            .map_err(EnqueueError::Full)
+        self.inner.channel.send(Slot::new(micros, Class::Bulk, event)).map_err(EnqueueError::Full)
     }
 
     /// Reaches a milestone: it is delivered once an installation, whoever reaches it and how often.

@@ -44,10 +44,6 @@ impl Error {
         Self::new(ErrorKind::Io, format!("cannot {operation} {}", path.display())).with_source(source)
     }
 
-    pub(crate) fn corrupt(path: &Path, what: impl fmt::Display) -> Self {
-        Self::new(ErrorKind::Corrupt, format!("{} is damaged: {what}", path.display()))
-    }
-
     pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(source));
         self

@@ -131,7 +131,7 @@ mod tests {
         let mut rest = &out[..];
         while !rest.is_empty() {
             let block = read_block(rest).unwrap();
-            assert!(block.bytes.len() <= crate::block::BLOCK_HEADER_BYTES + BLOCK_BODY_BYTES_MAX);
+            assert!(block.bytes.len() <= crate::block::codec::BLOCK_HEADER_BYTES + BLOCK_BODY_BYTES_MAX);
             let raw = block.raw().unwrap();
             for record in block.records(&raw) {
                 let record = record.unwrap();

@@ -35,8 +35,7 @@ mod origin;
 pub(crate) use address::{Address, Epoch, JournalId, event_id, milestone_id};
 pub(crate) use builder::BlockBuilder;
 pub(crate) use codec::{
-    BLOCK_HEADER_BYTES, Block, BlockError, Counts, End, Record, Records, Sealed, decode, encode, find_block,
-    read_block, write_note,
+    Block, BlockError, Counts, End, Record, decode, encode, find_block, read_block, write_note,
 };
 pub use origin::Mode;
 pub(crate) use origin::{Origin, OriginId};

@@ -64,7 +64,7 @@ impl Enqueue {
             }
             None => {
                 for (number, line) in (1u64..).zip(lines()) {
-                    let event = line.and_then(|line| Ok(parse(&line)?));
+                    let event = line.and_then(|line| parse(&line));
                     let taken = event.and_then(|(name, event, time)| {
                         is_declared(&name)?;
                         put(&client, event, time)

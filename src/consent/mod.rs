@@ -63,10 +63,10 @@ fn decide(opt_out: Option<&str>, mode: Mode, variable: impl Fn(&str) -> Option<S
     if mode == Mode::Off {
         return no("the mode is off".into());
     }
-    if let Some(value) = said("DO_NOT_TRACK") {
-        if !matches!(value.trim().to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off") {
-            return no(format!("DO_NOT_TRACK={value} in the environment"));
-        }
+    let is_false =
+        |value: &String| matches!(value.trim().to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off");
+    if let Some(value) = said("DO_NOT_TRACK").filter(|value| !is_false(value)) {
+        return no(format!("DO_NOT_TRACK={value} in the environment"));
     }
     if let Some((name, value)) = CI.iter().find_map(|name| said(name).map(|value| (name, value))) {
         return no(format!("{name}={value} in the environment: a CI host"));

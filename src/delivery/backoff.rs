@@ -42,11 +42,6 @@ impl Backoff {
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
-
-    /// Attempts in vain since the last reset or change of pace.
-    pub(crate) fn attempts(&self) -> u32 {
-        self.attempts
-    }
 }
 
 /// The longest wait after so many attempts before this one.
@@ -123,10 +118,10 @@ mod tests {
     fn attempts_saturate_and_start_anew_with_a_reset_or_another_pace() {
         let mut backoff = Backoff { attempts: u32::MAX, pace: Some(Pace::Refused) };
         backoff.next(Pace::Refused, None, 0);
-        assert_eq!(backoff.attempts(), u32::MAX);
+        assert_eq!(backoff.attempts, u32::MAX);
         backoff.next(Pace::Unreachable, None, 0);
-        assert_eq!(backoff.attempts(), 1);
+        assert_eq!(backoff.attempts, 1);
         backoff.reset();
-        assert_eq!(backoff.attempts(), 0);
+        assert_eq!(backoff.attempts, 0);
     }
 }

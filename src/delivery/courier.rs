@@ -132,7 +132,7 @@ fn deliver(format: Format, transport: &Transport, call: &Call, job: &Job) -> Rep
     }
     let body = if format.gzip() { pack(&encoded.body) } else { encoded.body };
     report.bytes = body.len() as u64;
-    let outcome = transport.post_by(call, &body, format.content_type(), format.gzip(), job.timeout);
+    let outcome = transport.post(call, &body, format.content_type(), format.gzip(), job.timeout);
     report.disposition = disposition(format, &outcome);
     if let Disposition::Ack { rejected, .. } = &mut report.disposition {
         *rejected = (*rejected).min(report.events);

@@ -62,21 +62,10 @@ impl Transport {
         self.call.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends `body`, which is packed by gzip where `gzip` says so. See [`Transport::post_by`].
-    pub(crate) fn post(
-        &self,
-        body: &[u8],
-        content_type: &str,
-        gzip: bool,
-        timeout: Duration,
-    ) -> Result<Answer, NoAnswer> {
-        self.post_by(&self.call(), body, content_type, gzip, timeout)
-    }
-
     /// Sends `body` and waits at most `timeout` for all of it: name, connection, request, answer.
     ///
     /// There is an answer as soon as its head is there; a body that then fails to arrive is cut short.
-    pub(crate) fn post_by(
+    pub(crate) fn post(
         &self,
         call: &Call,
         body: &[u8],
@@ -223,7 +212,7 @@ mod tests {
     }
 
     fn post(transport: &Transport) -> Result<Answer, NoAnswer> {
-        transport.post(b"body", "application/json", false, LONG)
+        transport.post(&transport.call(), b"body", "application/json", false, LONG)
     }
 
     #[test]
@@ -231,7 +220,8 @@ mod tests {
         let receiver = Receiver::start([Reply::ok(""), Reply::ok("{}")]);
         let transport = transport(&receiver);
         assert_eq!(post(&transport).unwrap().status, 200);
-        let answer = transport.post(b"packed", "application/x-protobuf", true, LONG).unwrap();
+        let answer =
+            transport.post(&transport.call(), b"packed", "application/x-protobuf", true, LONG).unwrap();
         assert_eq!(answer.body, b"{}");
 
         let requests = receiver.requests();
@@ -288,7 +278,8 @@ mod tests {
         let transport = transport(&receiver);
         assert_eq!(post(&transport).unwrap_err(), NoAnswer::Closed);
         let short = Duration::from_millis(50);
-        let silent = transport.post(b"body", "application/json", false, short).unwrap_err();
+        let silent =
+            transport.post(&transport.call(), b"body", "application/json", false, short).unwrap_err();
         assert!(matches!(silent, NoAnswer::TimedOut(_)), "{silent:?}");
         // A port that only a system's service could listen at, so that no other test gets it meanwhile.
         let down = Endpoint::parse("http://127.0.0.1:1/", false).unwrap();
@@ -317,7 +308,7 @@ mod tests {
             assert_eq!(ended.join().unwrap().unwrap_err(), NoAnswer::Interrupted);
             assert!(start.elapsed() < LONG / 2);
         });
-        let late = transport.post_by(&early, b"body", "application/json", false, LONG);
+        let late = transport.post(&early, b"body", "application/json", false, LONG);
         assert_eq!(late.unwrap_err(), NoAnswer::Interrupted);
         assert_eq!(post(&transport).unwrap().status, 200);
     }

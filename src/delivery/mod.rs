@@ -30,14 +30,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use answer::{Answer, NoAnswer};
+use answer::Answer;
 pub(crate) use backoff::{Backoff, Pace};
 pub(crate) use courier::{Courier, Job, Report};
 pub(crate) use disposition::disposition;
 pub(crate) use endpoint::Endpoint;
-pub(crate) use http::{Call, Transport};
+pub(crate) use http::Transport;
+pub(crate) use wire::Damage;
 pub use wire::Format;
-pub(crate) use wire::{Damage, Encoded, pack};
 
 use crate::block::Origin;
 

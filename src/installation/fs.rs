@@ -132,7 +132,7 @@ pub(crate) fn create_directories(directory: &Path) -> io::Result<()> {
         create_directories(parent)?;
     }
     match sys::create_directory(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => sync_directory(parent),
     }
 }

@@ -209,7 +209,8 @@ mod tests {
     #[test]
     fn boxed_events_are_bounded_and_their_room_comes_back() {
         let channel = Channel::new(1 << 14);
-        let large = Event::new("e").with("text", "x".repeat(1_000));
+        // Cloned, since a clone has no room to spare.
+        let large = Event::new("e").with("text", "x".repeat(1_000)).clone();
         let sent = (0..1 << 14)
             .take_while(|_| channel.send(Slot::new(0, Class::Bulk, large.clone())).is_ok())
             .count();

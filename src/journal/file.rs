@@ -138,7 +138,7 @@ impl Journal {
                 }
                 // What is damaged in the middle stays, to be counted by whoever takes it.
                 Found::Damage { end } if end < contents.len() => {}
-                Found::Damage { .. } | Found::Torn { .. } => damaged += 1,
+                Found::Damage { .. } | Found::Torn => damaged += 1,
             }
         }
         if last_origin != Some(origin) {

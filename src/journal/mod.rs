@@ -33,7 +33,6 @@ mod writer;
 
 pub(crate) use channel::{Channel, Slot};
 pub(crate) use directory::{JournalName, oldest};
-pub(crate) use file::{Header, JOURNAL_HEADER_BYTES};
 pub(crate) use reader::{Contents, Found, JournalError};
 pub use sync::SyncEvery;
 pub(crate) use sync::SyncThread;

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use thiserror::Error;
 
 use super::file::{Header, JOURNAL_HEADER_BYTES};
-use crate::block::{Block, BlockError, Kind, find_block, read_block};
+use crate::block::{Block, BlockError, find_block, read_block};
 use crate::limits::JOURNAL_READ_BYTES_MAX;
 
 /// A journal's bytes, with a header that was right.
@@ -34,7 +34,7 @@ pub(crate) enum Found<'a> {
     /// Bytes that are no block, up to the next whole one.
     Damage { end: u64 },
     /// The file ends within a block: a kill tore it, or it is just being written.
-    Torn { at: u64 },
+    Torn,
 }
 
 impl Contents {
@@ -67,10 +67,9 @@ impl Contents {
                         Some(Found::Damage { end: at as u64 })
                     }
                     None => {
-                        let torn_at = at as u64;
                         at = self.bytes.len();
                         Some(match error {
-                            BlockError::Incomplete => Found::Torn { at: torn_at },
+                            BlockError::Incomplete => Found::Torn,
                             BlockError::Damaged(_) => Found::Damage { end: at as u64 },
                         })
                     }

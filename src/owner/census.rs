@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::block::{Block, Epoch, Kind, Mode, Origin};
-use crate::clock;
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, Found, JournalName, oldest};
-use crate::limits::INTAKE_JOURNALS_MAX;
 use crate::spool::{Books, DEFAULT, DropReason, LOCAL, Ledger};
 
 /// How many times the ledger is read again when it changes meanwhile.
@@ -95,11 +93,11 @@ impl Census {
                     self.books.damaged += 1;
                     continue;
                 }
-                Found::Torn { .. } if !held => {
+                Found::Torn if !held => {
                     self.books.damaged += 1;
                     continue;
                 }
-                Found::Damage { .. } | Found::Torn { .. } => continue,
+                Found::Damage { .. } | Found::Torn => continue,
             };
             if let (Kind::Origin, Ok(origin)) = (block.kind, block.note::<Origin>()) {
                 modes.insert(block.origin, origin.mode);

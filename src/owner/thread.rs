@@ -165,7 +165,8 @@ impl Store {
             if probe {
                 probed_at = now;
             }
-            !self.stopping.load(Ordering::Relaxed) && !(probe && lock::somebody_waits(&installation))
+            let ends = self.stopping.load(Ordering::Relaxed);
+            !ends && (!probe || !lock::somebody_waits(&installation))
         }));
     }
 

@@ -176,10 +176,12 @@ impl Product {
         if self.folder.is_empty() || !Path::new(&self.folder).components().all(plain) {
             return wrong("folder", &self.folder);
         }
-        if let Declared::Only { events, .. } = &self.declared {
-            if let Some(name) = events.keys().find(|name| !is_name(name)) {
-                return wrong("event", name);
-            }
+        let declared = match &self.declared {
+            Declared::Only { events, .. } => events.keys().find(|name| !is_name(name)),
+            Declared::Any => None,
+        };
+        if let Some(name) = declared {
+            return wrong("event", name);
         }
         if let Some(name) = self.milestones.iter().find(|name| !is_name(name)) {
             return wrong("milestone", name);

@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::books::{Account, Books};
+use super::books::Books;
 use super::keys;
 use super::ledger::{LastWord, Ledger, LedgerError, Owner, State, Taken};
 use super::queue::{Lease, Queue};
@@ -114,8 +114,6 @@ pub(crate) enum SpoolError {
     Io { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("the spool {0} was written by a newer version of milepost")]
     Newer(PathBuf),
-    #[error("the journal {path} cannot be read")]
-    Journal { path: PathBuf, source: crate::journal::JournalError },
 }
 
 impl SpoolError {
@@ -308,11 +306,6 @@ impl Spool {
         self.queue.lease(destination, events_max, bytes_max)
     }
 
-    /// Gives leases back unused.
-    pub(crate) fn release(&mut self, leases: &[Lease]) {
-        leases.iter().for_each(|lease| self.queue.release(lease.key));
-    }
-
     /// Everything that is owed and not leased, in the order of delivery.
     pub(crate) fn waiting(&self) -> Vec<Lease> {
         self.queue.free()
@@ -355,10 +348,6 @@ impl Spool {
 
     pub(crate) fn books(&self) -> &Books {
         &self.meta.books
-    }
-
-    pub(crate) fn account(&self, destination: &str) -> Account {
-        self.meta.books.accounts.get(destination).cloned().unwrap_or_default()
     }
 
     /// How a destination last answered, for the ledger.

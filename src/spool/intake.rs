@@ -4,7 +4,6 @@
 //! and both directories durable, and only then transactions, each with the place up to which it is entered.
 
 use std::collections::VecDeque;
-use std::io;
 use std::time::Instant;
 
 use super::books::DropReason;
@@ -99,7 +98,8 @@ impl Intake {
             self.looked_at = (found.len() < INTAKE_JOURNALS_MAX).then_some(now);
             self.candidates = found.into();
         }
-        while let Some(name) = self.candidates.pop_front_if(|name| !urgent_only || name.is_now()) {
+        while self.candidates.front().is_some_and(|name| !urgent_only || name.is_now()) {
+            let Some(name) = self.candidates.pop_front() else { break };
             if let Some(reading) = spool.take(name)? {
                 return Ok(Some(reading));
             }
@@ -111,10 +111,8 @@ impl Intake {
 impl Spool {
     /// A journal that was taken and not wholly entered: one that a crash left, or one that waited for room.
     fn begun(&mut self, urgent_only: bool) -> Result<Option<Reading>, SpoolError> {
-        let open = self
-            .taken
-            .values()
-            .filter(|taken| !taken.whole && !(urgent_only && !taken.name.ends_with("now")));
+        let open =
+            self.taken.values().filter(|taken| !taken.whole && (!urgent_only || taken.name.ends_with("now")));
         let Some(taken) = open.min_by_key(|taken| taken.name.parse::<JournalName>().ok()) else {
             return Ok(None);
         };
@@ -221,7 +219,7 @@ impl Spool {
                 entering.taken.place = end;
                 return;
             }
-            Found::Torn { .. } => return self.damage(&mut entering.taken),
+            Found::Torn => return self.damage(&mut entering.taken),
         };
         entering.taken.place = end;
         match block.kind {
@@ -339,7 +337,7 @@ impl Spool {
                     }
                 }
                 Found::Block { .. } => {}
-                Found::Damage { .. } | Found::Torn { .. } => self.damage(&mut taken),
+                Found::Damage { .. } | Found::Torn => self.damage(&mut taken),
             }
         }
         self.accept(&mut taken, DEFAULT, events, Some(reason));

@@ -138,10 +138,9 @@ fn clear(installation: &Installation, current: u64) -> Result<(), SpoolError> {
     // Half-made journals that nobody holds.
     for entry in std::fs::read_dir(installation.journals()).into_iter().flatten().flatten() {
         let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            if let Ok(fs::Locked::Ours(_)) = fs::lock(&path) {
-                fs::remove(&path).map_err(SpoolError::io("remove", path))?;
-            }
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if hidden && matches!(fs::lock(&path), Ok(fs::Locked::Ours(_))) {
+            fs::remove(&path).map_err(SpoolError::io("remove", path))?;
         }
     }
     Ok(())

@@ -150,13 +150,6 @@ impl Queue {
         self.blocks.len()
     }
 
-    /// How many blocks each journal still has here.
-    pub(super) fn blocks_a_journal(&self) -> HashMap<JournalId, u32> {
-        let mut counts = HashMap::new();
-        self.blocks.values().for_each(|info| *counts.entry(info.journal).or_default() += 1);
-        counts
-    }
-
     /// The time of the oldest event that anybody is owed.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.blocks.values().map(|info| info.time).min()

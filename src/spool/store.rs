@@ -97,7 +97,7 @@ impl Store {
     pub(super) fn open(
         path: &Path,
         generation: u64,
-        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
     ) -> Result<Self, StoreError> {
         catch_unwind(AssertUnwindSafe(|| {
             remove_unfinished_snapshots(path).map_err(|source| StoreError::Io {
@@ -106,7 +106,7 @@ impl Store {
                 source,
             })?;
             let mut store = Self::open_db(path, Sum::default())?;
-            store.check(generation, &mut visit)?;
+            store.check(generation, visit)?;
             Ok(store)
         }))
         .unwrap_or_else(|_| Err(StoreError::Panicked { path: path.into() }))
@@ -139,7 +139,7 @@ impl Store {
     fn check(
         &mut self,
         generation: u64,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), String>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
     ) -> Result<(), StoreError> {
         let wrong = |what: String| StoreError::Wrong { path: self.path.clone(), what };
         let (mut stated, mut found) = (None, Sum::default());

@@ -99,11 +99,10 @@ fn take_in(body: &[u8], keep: &Mutex<Received>) -> anyhow::Result<()> {
     let request: Value = serde_json::from_slice(&json)?;
     let mut received = keep.lock().unwrap_or_else(PoisonError::into_inner);
     received.requests += 1;
-    let inner = |value: &'_ Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
-    for resource in inner(&request, "resourceLogs") {
-        for scope in inner(&resource, "scopeLogs") {
-            for record in inner(&scope, "logRecords") {
-                let attributes = inner(&record, "attributes");
+    for resource in list(&request, "resourceLogs") {
+        for scope in list(resource, "scopeLogs") {
+            for record in list(scope, "logRecords") {
+                let attributes = list(record, "attributes");
                 let attribute = |key: &str| attributes.iter().find(|attribute| attribute["key"] == key);
                 let id = attribute("log.record.uid").and_then(|id| id["value"]["stringValue"].as_str());
                 let number = attribute("number").and_then(|number| number["value"]["intValue"].as_str());
@@ -115,4 +114,8 @@ fn take_in(body: &[u8], keep: &Mutex<Received>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
 }
