@@ -163,11 +163,12 @@ impl Bench<'_, '_> {
     /// Times `call`, which says whether the event was taken.
     fn run(&mut self, name: &'static str, mut call: impl FnMut() -> bool, is_drained: impl Fn() -> bool) {
         let (mut nanos, mut refused) = (Vec::new(), 0);
+        let is_burst = self.every.is_zero();
         self.group.bench_function(name, |bencher| {
             bencher.iter_custom(|calls| {
                 let mut spent = Duration::ZERO;
                 for number in 0..calls {
-                    while number % BURST == 0 && !is_drained() {
+                    while is_burst && number % BURST == 0 && !is_drained() {
                         thread::sleep(Duration::from_millis(1));
                     }
                     let began = Instant::now();

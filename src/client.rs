@@ -241,7 +241,7 @@ impl Client {
     /// [`EnqueueError::Full`] with the event, or [`EnqueueError::Refused`] with the reason.
     #[inline]
     pub fn try_enqueue(&self, event: Event) -> Result<(), EnqueueError> {
-        self.send(event, clock::wall_micros())
+        self.send(event, clock::wall_micros)
     }
 
     /// Takes an event that happened at another time than now, to the microsecond.
@@ -250,18 +250,18 @@ impl Client {
     ///
     /// As [`Client::try_enqueue`].
     pub fn try_enqueue_at(&self, event: Event, time: SystemTime) -> Result<(), EnqueueError> {
-        self.send(event, clock::micros(time))
+        self.send(event, || clock::micros(time))
     }
 
     #[inline]
-    fn send(&self, event: Event, micros: u64) -> Result<(), EnqueueError> {
+    fn send(&self, event: Event, micros: impl FnOnce() -> u64) -> Result<(), EnqueueError> {
         if !self.inner.channel.is_open() {
             return Err(EnqueueError::Refused(Refusal::Consent));
         }
         if event.broken_limit().is_some() {
             return Err(self.refuse_broken(&event));
         }
-        self.inner.channel.send(Slot::new(micros, Class::Bulk, event)).map_err(EnqueueError::Full)
+        self.inner.channel.send(Slot::new(micros(), Class::Bulk, event)).map_err(EnqueueError::Full)
     }
 
     /// Reaches a milestone: it is delivered once an installation, whoever reaches it and how often.

@@ -85,60 +85,73 @@ pub enum Limit {
 
 impl Event {
     /// An event without properties.
+    #[inline]
     pub fn new(name: impl AsRef<str>) -> Self {
-        let name = name.as_ref();
+        Self::named(name.as_ref())
+    }
+
+    fn named(name: &str) -> Self {
         if !is_name(name) {
             return Self(Repr::Broken(Limit::Name));
         }
-        let mut event = Self(Repr::Inline { len: 0, bytes: [0; INLINE_BYTES] });
-        event.push_text(name);
-        event.push(&[0]);
-        event
+        let mut bytes = [0; INLINE_BYTES];
+        let mut put = Put { room: &mut bytes, len: 0 };
+        if put.text(name).and_then(|()| put.bytes(&[0])).is_some() {
+            return Self(Repr::Inline { len: put.len as u8, bytes });
+        }
+        Self(Repr::Heap([&[name.len() as u8], name.as_bytes(), &[0]].concat()))
     }
 
     /// Adds a property.
+    #[inline]
     #[must_use]
     pub fn with<'a>(mut self, key: impl AsRef<str>, value: impl Into<Value<'a>>) -> Self {
         self.set(key.as_ref(), &value.into());
         self
     }
 
+    /// Inlined, so that a literal key is copied and checked as the constant that it is.
+    #[inline]
     fn set(&mut self, key: &str, value: &Value<'_>) {
-        let Some(count_at) = self.bytes().first().map(|name_len| 1 + *name_len as usize) else { return };
-        let broken = match value {
-            _ if key.is_empty() || key.len() > KEY_BYTES_MAX => Some(Limit::Key),
-            _ if self.bytes()[count_at] as usize == PROPERTIES_MAX => Some(Limit::Properties),
-            Value::Text(text) if text.len() > STRING_BYTES_MAX => Some(Limit::Text),
-            Value::Float(number) if !number.is_finite() => Some(Limit::NotFinite),
-            _ => None,
+        let broken = broken_by(key, value);
+        if let (Repr::Inline { len, bytes }, None) = (&mut self.0, broken) {
+            let count_at = 1 + bytes[0] as usize;
+            let mut put = Put { room: bytes, len: *len as usize };
+            if put.property(key, value).is_some() {
+                *len = put.len as u8;
+                bytes[count_at] += 1;
+                return;
+            }
+        }
+        self.set_on_heap(key, value, broken);
+    }
+
+    #[cold]
+    fn set_on_heap(&mut self, key: &str, value: &Value<'_>, broken: Option<Limit>) {
+        let mut bytes = match std::mem::replace(&mut self.0, Repr::Broken(Limit::Event)) {
+            Repr::Inline { len, bytes } => bytes[..len as usize].to_vec(),
+            Repr::Heap(bytes) => bytes,
+            Repr::Broken(first) => {
+                self.0 = Repr::Broken(first);
+                return;
+            }
         };
-        if let Some(limit) = broken {
+        let count_at = 1 + bytes[0] as usize;
+        // What fits into a slot has fewer properties than may be: each takes four bytes at least.
+        let full = (bytes[count_at] as usize == PROPERTIES_MAX).then_some(Limit::Properties);
+        if let Some(limit) = broken.or(full) {
             self.0 = Repr::Broken(limit);
             return;
         }
-        self.push_text(key);
-        match value {
-            Value::Bool(flag) => self.push(&[0, u8::from(*flag)]),
-            Value::Int(number) => {
-                self.push(&[1]);
-                self.push_varint(zigzag(*number));
-            }
-            Value::Float(number) => {
-                self.push(&[2]);
-                self.push(&number.to_le_bytes());
-            }
-            Value::Text(text) => {
-                self.push(&[3]);
-                self.push_text(text);
-            }
-        }
-        match &mut self.0 {
-            Repr::Inline { bytes, .. } => bytes[count_at] += 1,
-            Repr::Heap(bytes) if bytes.len() + EVENT_TIME_BYTES_MAX > EVENT_BYTES_MAX => {
-                self.0 = Repr::Broken(Limit::Event);
-            }
-            Repr::Heap(bytes) => bytes[count_at] += 1,
-            Repr::Broken(_) => {}
+        let start = bytes.len();
+        bytes.resize(start + property_bytes_max(key, value), 0);
+        let mut put = Put { room: &mut bytes, len: start };
+        let fits = put.property(key, value).is_some();
+        let len = put.len;
+        if fits && len + EVENT_TIME_BYTES_MAX <= EVENT_BYTES_MAX {
+            bytes.truncate(len);
+            bytes[count_at] += 1;
+            self.0 = Repr::Heap(bytes);
         }
     }
 
@@ -166,36 +179,74 @@ impl Event {
             _ => 0,
         }
     }
+}
 
-    fn push_text(&mut self, text: &str) {
-        self.push_varint(text.len() as u64);
-        self.push(text.as_bytes());
+/// The limit that this property breaks by itself.
+#[inline]
+fn broken_by(key: &str, value: &Value<'_>) -> Option<Limit> {
+    match value {
+        _ if key.is_empty() || key.len() > KEY_BYTES_MAX => Some(Limit::Key),
+        Value::Text(text) if text.len() > STRING_BYTES_MAX => Some(Limit::Text),
+        Value::Float(number) if !number.is_finite() => Some(Limit::NotFinite),
+        _ => None,
     }
+}
 
-    fn push_varint(&mut self, number: u64) {
-        let mut bytes = [0; EVENT_TIME_BYTES_MAX];
-        let len = put_varint(number, &mut bytes);
-        self.push(&bytes[..len]);
+/// At least as many bytes as the property takes: two varints and the kind beside the texts.
+fn property_bytes_max(key: &str, value: &Value<'_>) -> usize {
+    let text = if let Value::Text(text) = value { text.len() } else { 0 };
+    key.len() + text + 2 * EVENT_TIME_BYTES_MAX + 1
+}
+
+/// Appends to bytes that are already there, as far as there is room.
+struct Put<'a> {
+    room: &'a mut [u8],
+    len: usize,
+}
+
+impl Put<'_> {
+    #[inline]
+    fn property(&mut self, key: &str, value: &Value<'_>) -> Option<()> {
+        self.text(key)?;
+        match value {
+            Value::Bool(flag) => self.bytes(&[0, u8::from(*flag)]),
+            Value::Int(number) => {
+                self.bytes(&[1])?;
+                self.varint(zigzag(*number))
+            }
+            Value::Float(number) => {
+                self.bytes(&[2])?;
+                self.bytes(&number.to_le_bytes())
+            }
+            Value::Text(text) => {
+                self.bytes(&[3])?;
+                self.text(text)
+            }
+        }
     }
 
     #[inline]
-    fn push(&mut self, more: &[u8]) {
-        match &mut self.0 {
-            Repr::Inline { len, bytes } => {
-                let start = *len as usize;
-                if let Some(room) = bytes.get_mut(start..start + more.len()) {
-                    room.copy_from_slice(more);
-                    *len += more.len() as u8;
-                } else {
-                    let mut heap = Vec::with_capacity((start + more.len()).next_power_of_two());
-                    heap.extend_from_slice(&bytes[..start]);
-                    heap.extend_from_slice(more);
-                    self.0 = Repr::Heap(heap);
-                }
-            }
-            Repr::Heap(bytes) => bytes.extend_from_slice(more),
-            Repr::Broken(_) => {}
+    fn text(&mut self, text: &str) -> Option<()> {
+        self.varint(text.len() as u64)?;
+        self.bytes(text.as_bytes())
+    }
+
+    #[inline]
+    fn varint(&mut self, number: u64) -> Option<()> {
+        if number <= 250 {
+            return self.bytes(&[number as u8]);
         }
+        let mut bytes = [0; EVENT_TIME_BYTES_MAX];
+        let len = put_varint(number, &mut bytes);
+        self.bytes(&bytes[..len])
+    }
+
+    #[inline]
+    fn bytes(&mut self, more: &[u8]) -> Option<()> {
+        let end = self.len + more.len();
+        self.room.get_mut(self.len..end)?.copy_from_slice(more);
+        self.len = end;
+        Some(())
     }
 }
 
