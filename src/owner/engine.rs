@@ -33,6 +33,8 @@ pub(super) struct Engine {
     pub(super) intake: Intake,
     pub(super) destinations: Vec<Destination>,
     reports: Receiver<Report>,
+    /// Kept, since a channel that nobody can send into is always ready, and nothing would ever wait for it.
+    _reporting: Sender<Report>,
     next_job: u64,
     /// When writers were last asked to let go of what they have.
     turned_at: Option<Instant>,
@@ -58,7 +60,7 @@ impl Engine {
         let mut spool = Spool::open(installation, epoch, owner)?;
         let (sender, reports) = unbounded();
         let destinations = match route {
-            Some(route) => vec![open_destination(&mut spool, DEFAULT, route, sender)?],
+            Some(route) => vec![open_destination(&mut spool, DEFAULT, route, sender.clone())?],
             None => Vec::new(),
         };
         Ok(Self {
@@ -67,6 +69,7 @@ impl Engine {
             intake: Intake::default(),
             destinations,
             reports,
+            _reporting: sender,
             next_job: 0,
             turned_at: None,
             requests: 0,
@@ -275,5 +278,25 @@ impl Piece {
         }
         kept.retain(|lease| lease.events != 0);
         (Piece(kept), Piece(lost))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its channel of reports had no sender, was therefore always ready, and the owner used a whole core.
+    #[test]
+    fn an_owner_without_a_destination_waits_for_work() {
+        let directory = tempfile::tempdir().unwrap();
+        let installation = Installation::new(directory.path().into());
+        installation.create().unwrap();
+        let ownership = Ownership::try_now(&installation).unwrap().unwrap();
+        let engine = Engine::open(&installation, ownership, None).unwrap();
+        let (_asker, control) = unbounded::<()>();
+        let (began, longest) = (clock::monotonic(), Duration::from_millis(50));
+        engine.wait(longest, &control);
+        assert!(began.elapsed() >= longest);
+        engine.close(Duration::ZERO).unwrap();
     }
 }
