@@ -106,53 +106,55 @@ impl Event {
     #[inline]
     #[must_use]
     pub fn with<'a>(mut self, key: impl AsRef<str>, value: impl Into<Value<'a>>) -> Self {
-        self.set(key.as_ref(), &value.into());
-        self
+        let (key, value) = (key.as_ref(), &value.into());
+        match self.set(key, value) {
+            Some(()) => self,
+            // Moved, not lent: so the compiler sees that nobody else has its address, and a chain of calls
+            // works on one event in place.
+            None => self.with_on_heap(key, value),
+        }
     }
 
-    /// Inlined, so that a literal key is copied and checked as the constant that it is.
-    #[inline]
-    fn set(&mut self, key: &str, value: &Value<'_>) {
-        let broken = broken_by(key, value);
-        if let (Repr::Inline { len, bytes }, None) = (&mut self.0, broken) {
-            let count_at = 1 + bytes[0] as usize;
-            let mut put = Put { room: bytes, len: *len as usize };
-            if put.property(key, value).is_some() {
-                *len = put.len as u8;
-                bytes[count_at] += 1;
-                return;
-            }
+    /// Adds what is sound and fits into the slot. Inlined, so that a literal key is copied and checked as the
+    /// constant that it is.
+    #[inline(always)]
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Option<()> {
+        let Repr::Inline { len, bytes } = &mut self.0 else { return None };
+        if broken_by(key, value).is_some() {
+            return None;
         }
-        self.set_on_heap(key, value, broken);
+        let count_at = 1 + bytes[0] as usize;
+        let mut put = Put { room: bytes, len: *len as usize };
+        put.property(key, value)?;
+        *len = put.len as u8;
+        bytes[count_at] += 1;
+        Some(())
     }
 
     #[cold]
-    fn set_on_heap(&mut self, key: &str, value: &Value<'_>, broken: Option<Limit>) {
-        let mut bytes = match std::mem::replace(&mut self.0, Repr::Broken(Limit::Event)) {
+    fn with_on_heap(self, key: &str, value: &Value<'_>) -> Self {
+        let mut bytes = match self.0 {
             Repr::Inline { len, bytes } => bytes[..len as usize].to_vec(),
             Repr::Heap(bytes) => bytes,
-            Repr::Broken(first) => {
-                self.0 = Repr::Broken(first);
-                return;
-            }
+            Repr::Broken(_) => return self,
         };
         let count_at = 1 + bytes[0] as usize;
         // What fits into a slot has fewer properties than may be: each takes four bytes at least.
         let full = (bytes[count_at] as usize == PROPERTIES_MAX).then_some(Limit::Properties);
-        if let Some(limit) = broken.or(full) {
-            self.0 = Repr::Broken(limit);
-            return;
+        if let Some(limit) = broken_by(key, value).or(full) {
+            return Self(Repr::Broken(limit));
         }
         let start = bytes.len();
         bytes.resize(start + property_bytes_max(key, value), 0);
         let mut put = Put { room: &mut bytes, len: start };
         let fits = put.property(key, value).is_some();
         let len = put.len;
-        if fits && len + EVENT_TIME_BYTES_MAX <= EVENT_BYTES_MAX {
-            bytes.truncate(len);
-            bytes[count_at] += 1;
-            self.0 = Repr::Heap(bytes);
+        if !fits || len + EVENT_TIME_BYTES_MAX > EVENT_BYTES_MAX {
+            return Self(Repr::Broken(Limit::Event));
         }
+        bytes.truncate(len);
+        bytes[count_at] += 1;
+        Self(Repr::Heap(bytes))
     }
 
     /// The limit that this event breaks, if it does: it will be refused.
@@ -198,14 +200,15 @@ fn property_bytes_max(key: &str, value: &Value<'_>) -> usize {
     key.len() + text + 2 * EVENT_TIME_BYTES_MAX + 1
 }
 
-/// Appends to bytes that are already there, as far as there is room.
+/// Appends to bytes that are already there, as far as there is room. All of it is inlined where it is used,
+/// since a call for a byte or two costs more than they do.
 struct Put<'a> {
     room: &'a mut [u8],
     len: usize,
 }
 
 impl Put<'_> {
-    #[inline]
+    #[inline(always)]
     fn property(&mut self, key: &str, value: &Value<'_>) -> Option<()> {
         self.text(key)?;
         match value {
@@ -225,13 +228,13 @@ impl Put<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn text(&mut self, text: &str) -> Option<()> {
         self.varint(text.len() as u64)?;
         self.bytes(text.as_bytes())
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self, number: u64) -> Option<()> {
         if number <= 250 {
             return self.bytes(&[number as u8]);
@@ -241,7 +244,7 @@ impl Put<'_> {
         self.bytes(&bytes[..len])
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes(&mut self, more: &[u8]) -> Option<()> {
         let end = self.len + more.len();
         self.room.get_mut(self.len..end)?.copy_from_slice(more);
@@ -272,11 +275,18 @@ impl<'a> Parts<'a> {
         let count = take(&mut rest, 1)?[0];
         Some(Self { name, count, rest })
     }
+
+    /// Properties that are left, as the event says.
+    pub(crate) fn len(&self) -> usize {
+        self.count.into()
+    }
 }
 
 impl<'a> Iterator for Parts<'a> {
     type Item = Part<'a>;
 
+    // A part that is returned through memory stalls its reader: this is the hottest call of the writer.
+    #[inline(always)]
     fn next(&mut self) -> Option<Part<'a>> {
         self.count = self.count.checked_sub(1)?;
         let whole = self.rest;
@@ -294,17 +304,20 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
+#[inline]
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     let (taken, left) = rest.split_at_checked(len)?;
     *rest = left;
     Some(taken)
 }
 
+#[inline]
 fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let len = take_varint(rest)?;
     take(rest, len as usize)
 }
 
+#[inline]
 fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     let width = match take(rest, 1)?[0] {
         251 => 2,

@@ -13,6 +13,9 @@ use crate::limits::PROPERTIES_MAX;
 
 pub use refusal::Refusal;
 
+/// Up to so many properties, an event costs less to look at.
+const PROPERTIES_USUAL: usize = 8;
+
 /// Which events and keys a product declares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Declared {
@@ -49,30 +52,13 @@ impl Declared {
     /// are no event's.
     pub(crate) fn admit<'a>(&self, bytes: &'a [u8]) -> Result<Admitted<'a>, Refusal> {
         let parts = Parts::of(bytes).ok_or(Refusal::Limit)?;
-        let name = parts.name;
-        let keys = self.keys(name).ok_or(Refusal::Undeclared)?;
-        // On the stack: this runs for every event.
-        let mut room = [Part::default(); PROPERTIES_MAX];
-        let mut len = 0;
-        for (place, part) in room.iter_mut().zip(parts) {
-            *place = part;
-            len += 1;
+        let keys = self.keys(parts.name).ok_or(Refusal::Undeclared)?;
+        // This runs for every event, and few have many properties.
+        if parts.len() <= PROPERTIES_USUAL {
+            Ok(choose::<PROPERTIES_USUAL>(bytes, parts, keys))
+        } else {
+            Ok(choose::<PROPERTIES_MAX>(bytes, parts, keys))
         }
-        let all = &room[..len];
-        let is_declared = |part: &Part<'_>| keys.is_none_or(|keys| keys.contains(as_str(part.key)));
-        let is_last = |at: usize| all[at + 1..].iter().all(|later| later.key != all[at].key);
-        let redacted = all.iter().filter(|part| !is_declared(part)).count() as u64;
-        if redacted == 0 && (0..len).all(is_last) {
-            return Ok(Admitted { bytes: Cow::Borrowed(bytes), redacted });
-        }
-        let mut shorter = bytes[..1 + name.len() + 1].to_vec();
-        let count_at = 1 + name.len();
-        shorter[count_at] = 0;
-        for (_, part) in all.iter().enumerate().filter(|(at, part)| is_declared(part) && is_last(*at)) {
-            shorter.extend_from_slice(part.bytes);
-            shorter[count_at] += 1;
-        }
-        Ok(Admitted { bytes: Cow::Owned(shorter), redacted })
     }
 
     /// The keys that an event of this name may carry, `Some(None)` for all of them.
@@ -87,6 +73,37 @@ impl Declared {
             }
         }
     }
+}
+
+/// Leaves out what `keys` does not have, and of a repeated key all but the last. There are at most `N`
+/// properties: their room is on the stack, and filling it is what costs.
+fn choose<'a, const N: usize>(
+    bytes: &'a [u8],
+    parts: Parts<'a>,
+    keys: Option<&BTreeSet<String>>,
+) -> Admitted<'a> {
+    let count_at = 1 + parts.name.len();
+    let mut room = [Part::default(); N];
+    let mut len = 0;
+    for part in parts {
+        let Some(place) = room.get_mut(len) else { break };
+        *place = part;
+        len += 1;
+    }
+    let all = &room[..len];
+    let is_declared = |part: &Part<'_>| keys.is_none_or(|keys| keys.contains(as_str(part.key)));
+    let is_last = |at: usize| all[at + 1..].iter().all(|later| later.key != all[at].key);
+    let redacted = all.iter().filter(|part| !is_declared(part)).count() as u64;
+    if redacted == 0 && (0..len).all(is_last) {
+        return Admitted { bytes: Cow::Borrowed(bytes), redacted };
+    }
+    let mut shorter = bytes[..count_at].to_vec();
+    shorter.push(0);
+    for (_, part) in all.iter().enumerate().filter(|(at, part)| is_declared(part) && is_last(*at)) {
+        shorter.extend_from_slice(part.bytes);
+        shorter[count_at] += 1;
+    }
+    Admitted { bytes: Cow::Owned(shorter), redacted }
 }
 
 /// Names and keys are UTF-8 by the type of what they were made from.

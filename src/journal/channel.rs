@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::Thread;
+use std::thread::{self, Thread};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -41,7 +42,9 @@ pub(crate) struct Channel {
     pub(super) receiver: Receiver<Slot>,
     /// More waiting slots than this wake the writer.
     half: usize,
-    woken: AtomicBool,
+    /// Whether the writer will look by itself before the channel can fill. While it does, senders do not ask
+    /// how full the channel is: that would fetch the cache line that the writer changes with each event.
+    awake: AtomicBool,
     /// Bytes of boxed events in the channel.
     boxed: AtomicUsize,
     /// The writer's thread, once it runs.
@@ -81,7 +84,7 @@ impl Channel {
             sender,
             receiver,
             half: capacity / 2,
-            woken: AtomicBool::new(false),
+            awake: AtomicBool::new(false),
             boxed: AtomicUsize::new(0),
             writer: OnceLock::new(),
             open: AtomicBool::new(true),
@@ -113,7 +116,7 @@ impl Channel {
         }
         match self.sender.try_send(slot) {
             Ok(()) => {
-                if self.sender.len() > self.half {
+                if !self.awake.load(Ordering::Relaxed) && self.sender.len() > self.half {
                     self.wake_once();
                 }
                 Ok(())
@@ -136,7 +139,7 @@ impl Channel {
 
     #[cold]
     fn wake_once(&self) {
-        if !self.woken.swap(true, Ordering::Relaxed) {
+        if !self.awake.swap(true, Ordering::Relaxed) {
             self.wake();
         }
     }
@@ -186,9 +189,11 @@ impl Channel {
         }
     }
 
-    /// Tells that the writer is about to sleep.
-    pub(super) fn may_be_woken(&self) {
-        self.woken.store(false, Ordering::Relaxed);
+    /// Lets the writer sleep for a tick, unless the channel passes half or somebody wakes it.
+    pub(super) fn sleep(&self, tick: Duration) {
+        self.awake.store(false, Ordering::Relaxed);
+        thread::park_timeout(tick);
+        self.awake.store(true, Ordering::Relaxed);
     }
 }
 

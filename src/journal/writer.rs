@@ -157,10 +157,9 @@ impl Writer {
                 self.sync.written(u64::MAX);
                 return Ok(());
             }
-            self.channel.may_be_woken();
             if self.channel.last_ticket() == self.kept && !self.channel.is_closing() {
                 tick = if waiting > 0 { TICK_BUSY } else { (tick * 3 / 2).min(TICK_IDLE) };
-                thread::park_timeout(tick);
+                self.channel.sleep(tick);
             }
         }
     }
