@@ -33,6 +33,8 @@ mod writer;
 
 pub(crate) use channel::{Channel, Slot};
 pub(crate) use directory::{JournalName, oldest};
+#[cfg(test)]
+pub(crate) use file::Journal;
 pub(crate) use reader::{Contents, Found, JournalError};
 pub use sync::SyncEvery;
 pub(crate) use sync::SyncThread;
