@@ -51,8 +51,8 @@ impl Spool {
                 if ledger.store > 0 {
                     log::error!("{error}: it is set aside, and filled again from the journals taken in");
                 }
-                let panicked = matches!(error, StoreError::Panicked { .. });
-                replace_store(installation, &mut ledger, epoch, panicked)?
+                let open = matches!(error, StoreError::Panicked { .. } | StoreError::Locked { .. });
+                replace_store(installation, &mut ledger, epoch, open)?
             }
             Err(error) => return Err(error),
         };
@@ -191,7 +191,7 @@ fn replace_store(
     installation: &Installation,
     ledger: &mut Ledger,
     epoch: Epoch,
-    panicked: bool,
+    may_be_open: bool,
 ) -> Result<(Store, Found), SpoolError> {
     let number = ledger.store.max(newest_store(&installation.spool())) + 1;
     let path = store_path(installation, number);
@@ -204,8 +204,8 @@ fn replace_store(
     let mut found = Found::default();
     let store = Store::open(&path, ledger.generation, |key, value| found.read(key, value))?;
     let old = store_path(installation, ledger.store);
-    // One that panicked is still open in this process: it keeps its name until the next opening.
-    if old.is_dir() && !panicked {
+    // One that may still be open keeps its name until the next opening.
+    if old.is_dir() && !may_be_open {
         set_aside(&old)?;
     }
     ledger.store = number;
