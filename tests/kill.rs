@@ -21,6 +21,8 @@ const A_LIFE: u64 = 10_000_000;
 #[ignore = "a process that other tests start and kill"]
 fn worker() {
     let Some(from) = variable::<u64>("WORKER_FROM") else { return };
+    log::set_logger(&ToStandardError).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
     let product = Product::from_file(variable::<String>("WORKER_PRODUCT").unwrap()).unwrap();
     let builder = Client::builder(product).endpoint(variable::<String>("WORKER_ENDPOINT").unwrap());
     let client = builder.build().unwrap();
@@ -41,6 +43,23 @@ fn worker() {
     }
 }
 
+/// Says what goes wrong in a worker, for whoever reads why a test failed.
+struct ToStandardError;
+
+impl log::Log for ToStandardError {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("milepost")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            eprintln!("{} {}", std::process::id(), record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
 fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -54,6 +73,7 @@ fn dice(sides: u64) -> u64 {
 }
 
 fn spawn(home: &Home, from: u64, endpoint: &str, flushes: bool) -> Child {
+    let said = std::fs::OpenOptions::new().create(true).append(true).open(said(home)).unwrap();
     Command::new(std::env::current_exe().unwrap())
         .env_clear()
         .env("HOME", home.path())
@@ -63,9 +83,14 @@ fn spawn(home: &Home, from: u64, endpoint: &str, flushes: bool) -> Child {
         .env("WORKER_FLUSHES", u8::from(flushes).to_string())
         .args(["worker", "--exact", "--ignored", "--nocapture"])
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(said)
         .spawn()
         .unwrap()
+}
+
+/// What the workers said.
+fn said(home: &Home) -> std::path::PathBuf {
+    home.path().join("said")
 }
 
 /// Lets a worker live for a random while; the numbers from its first one to the last that it knew to be synced.
@@ -75,7 +100,9 @@ fn live_and_die(home: &Home, from: u64, endpoint: &str, flushes: bool) -> std::o
     let mut synced = lines.filter_map(|line| line.strip_prefix("synced ")?.parse().ok());
     let mut last = from;
     for _ in 0..1 + dice(20) {
-        last = synced.next().expect("the worker lives until it is killed");
+        last = synced.next().unwrap_or_else(|| {
+            panic!("a worker ended by itself: {}", std::fs::read_to_string(said(home)).unwrap())
+        });
     }
     std::thread::sleep(Duration::from_micros(dice(20_000)));
     worker.kill().unwrap();

@@ -17,6 +17,7 @@ use crate::block::{Block, Epoch, JournalId, Origin, OriginId, decode, encode, re
 use crate::clock;
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, JournalError, JournalName};
+use crate::limits::STORES_ASIDE_MAX;
 
 /// Openings in a row that never came to an end before a store is set aside unopened: a host that is built
 /// with `panic = "abort"` dies at most so often.
@@ -146,9 +147,24 @@ fn clear(installation: &Installation, current: u64) -> Result<(), SpoolError> {
     Ok(())
 }
 
+/// Keeps a store under a name that says when, and of those that were kept the newest few.
 fn set_aside(path: &Path) -> Result<(), SpoolError> {
-    let aside = path.with_extension(format!("aside-{}", clock::file_stamp()));
-    std::fs::rename(path, aside).map_err(SpoolError::io("rename", path))
+    let stamp = clock::file_stamp();
+    let number = path.file_name().unwrap_or_default().display();
+    let free =
+        (0..).map(|n| path.with_file_name(format!("aside-{stamp}-{number}-{n}"))).find(|name| !name.exists());
+    std::fs::rename(path, free.unwrap_or_default()).map_err(SpoolError::io("rename", path))?;
+    let directory = path.parent().unwrap_or(path);
+    let entries = std::fs::read_dir(directory).map_err(SpoolError::io("read", directory))?.flatten();
+    let mut aside: Vec<_> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("aside-"))
+        .map(|entry| entry.path())
+        .collect();
+    aside.sort_unstable();
+    for oldest in aside.iter().rev().skip(STORES_ASIDE_MAX) {
+        std::fs::remove_dir_all(oldest).map_err(SpoolError::io("remove", oldest))?;
+    }
+    Ok(())
 }
 
 /// Opens the store that the ledger names.
