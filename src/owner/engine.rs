@@ -129,7 +129,9 @@ impl Engine {
             (!leases.is_empty()).then_some(Piece(leases))
         });
         let Some(piece) = piece else {
-            destination.retry_refused();
+            if destination.retry_refused() {
+                self.spool.set_word(&destination.name, destination.word.clone());
+            }
             return Ok(false);
         };
         let mut parcels = Vec::with_capacity(piece.0.len());
