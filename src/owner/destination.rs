@@ -183,6 +183,8 @@ impl Destination {
                         return vec![Booking::Dead { piece, refusal }];
                     }
                     self.refused.push((piece, refusal));
+                    // Poison comes in runs: a witness is looked for where most is left, which is farthest away.
+                    self.pieces.rotate_right(1.min(self.pieces.len()));
                     if self.refused.len() >= REFUSED_ALONE_MAX {
                         self.retry_refused();
                     }
