@@ -7,7 +7,8 @@ use common::{Done, Home};
 fn demo(arguments: &[&str]) -> Done {
     let home = Home::new();
     let done = home.milepost(&[&["demo"], arguments].concat());
-    let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["acme.toml"], "the demo cleans up behind itself");
     done
 }

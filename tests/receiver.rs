@@ -100,9 +100,8 @@ fn a_running_worker_delivers_by_itself_once_the_receiver_is_up() {
     in_a_clean_process("a_running_worker_delivers_by_itself_once_the_receiver_is_up", || {
         let home = tempfile::tempdir().unwrap();
         let address = nobody_listens();
-        let builder = Client::builder(Product::new("acme-worker", "1.4.0"))
-            .home(home.path())
-            .endpoint(url(address));
+        let builder =
+            Client::builder(Product::new("acme-worker", "1.4.0")).home(home.path()).endpoint(url(address));
         let client = builder.clone().build().unwrap();
         for number in 0..1_000 {
             client.enqueue(Event::new("job_finished").with("number", number));
@@ -286,7 +285,8 @@ fn a_batch_that_is_too_large_is_split_until_it_fits() {
     let (exit, report) = home.flush(&receiver.url(), &[]);
     assert_eq!(exit, 0, "{report}");
     assert_all_delivered(&home, &ids, &receiver);
-    let numbers: Vec<u64> = receiver.taken().iter().map(|event| event.properties["number"].as_u64().unwrap()).collect();
+    let numbers: Vec<u64> =
+        receiver.taken().iter().map(|event| event.properties["number"].as_u64().unwrap()).collect();
     assert!(numbers.is_sorted(), "a split keeps the order");
 }
 
@@ -357,7 +357,11 @@ fn a_receiver_that_refuses_everything_holds_and_no_event_is_dead() {
         });
         for _ in 0..2 {
             let (exit, report) = home.flush(&receiver.url(), &[]);
-            assert_eq!((exit, &report["waiting"], &report["dead"]), (4, &json!(events), &json!(0)), "{report}");
+            assert_eq!(
+                (exit, &report["waiting"], &report["dead"]),
+                (4, &json!(events), &json!(0)),
+                "{report}"
+            );
             let destination = destination(&assert_all_wait(&home, &ids));
             assert!(destination["held"].as_str().unwrap().contains("400"), "{destination}");
             assert_eq!(home.json(&["dead", "list"]), json!({"dead": []}));
