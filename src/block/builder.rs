@@ -75,8 +75,9 @@ impl BlockBuilder {
 
     fn seal_range(&mut self, mut sealed: Sealed, from: usize, to: usize, out: &mut Vec<u8>) -> u32 {
         let mut start = if from == 0 { 0 } else { self.marks[from - 1].1 };
-        let mut before = self.marks[from].0;
-        sealed.time = before;
+        // The oldest, which need not be the first: whoever enqueues may name another time than now.
+        sealed.time = self.marks[from..to].iter().map(|&(time, _)| time).min().unwrap_or(0);
+        let mut before = sealed.time;
         sealed.count = (to - from) as u16;
         self.raw.clear();
         for &(time, end) in &self.marks[from..to] {

@@ -18,7 +18,7 @@
 //!  35  1   flags: 1 = the body is compressed by LZ4
 //!  36  4   length of the body before LZ4, at most 32 KiB
 //!  40  16  id of the origin of its events
-//!  56  8   microseconds since the Unix epoch of its first event
+//!  56  8   microseconds since the Unix epoch of its oldest event
 //!  64      body, at most 4 KiB
 //! ```
 //!

@@ -71,6 +71,11 @@ impl Admin {
         self.settings.product.declared.has(name)
     }
 
+    /// Whether the product declares a milestone of this name.
+    pub fn is_milestone(&self, name: &str) -> bool {
+        self.settings.product.milestones.contains(name)
+    }
+
     /// Shows what waits, in the order in which it would go. `show` ends it by saying no.
     ///
     /// # Errors
