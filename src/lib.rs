@@ -71,7 +71,6 @@ mod product;
 mod spool;
 
 pub use admission::Refusal;
-pub use block::Mode;
 pub use client::{Client, ClientBuilder, EnqueueError, Stats};
 pub use delivery::Format;
 pub use error::{Error, ErrorKind, Result};
@@ -80,5 +79,5 @@ pub use journal::SyncEvery;
 pub use owner::{
     Admin, DeadEvent, DestinationStatus, FlushReport, OwnerStatus, PeekedEvent, Status, Waiting,
 };
-pub use product::Product;
+pub use product::{Mode, Product};
 pub use spool::DropReason;

@@ -5,31 +5,15 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use super::directory::JournalName;
-use super::reader::{Contents, Found, JournalError};
+use super::header::{Header, JOURNAL_HEADER_BYTES};
+use super::reader::{Contents, Found};
 use crate::block::{Class, End, Epoch, JournalId, Kind, Origin, OriginId, write_note};
 use crate::clock;
 use crate::installation::fs::{self, Locked};
 use crate::limits::{
     JOURNAL_ADOPT_BYTES_MAX, JOURNAL_ADOPT_TRIES_MAX, JOURNAL_CREATE_TRIES_MAX, PACK_EVENTS_A_BLOCK,
 };
-
-/// Bytes before a journal's first block.
-pub(crate) const JOURNAL_HEADER_BYTES: usize = 64;
-
-const MAGIC: [u8; 8] = *b"mpjrnl\r\n";
-const VERSION: u8 = 1;
-
-/// A journal's header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) id: JournalId,
-    pub(crate) epoch: Epoch,
-    /// Microseconds since the Unix epoch when it was made.
-    pub(crate) made: u64,
-}
 
 /// A journal that this process holds: nobody else writes it or takes it.
 pub(crate) struct Journal {
@@ -44,35 +28,6 @@ pub(crate) struct Journal {
     pub(crate) blocks: u64,
     /// Whether a milestone stands in it.
     pub(crate) urgent: bool,
-}
-
-impl Header {
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, JournalError> {
-        let head = bytes.get(..JOURNAL_HEADER_BYTES).ok_or(JournalError::NotAJournal)?;
-        let at = |range: std::ops::Range<usize>| &head[range];
-        if at(0..8) != MAGIC || at(60..64) != crc32fast::hash(at(0..60)).to_le_bytes() {
-            return Err(JournalError::NotAJournal);
-        }
-        if head[8] != VERSION {
-            return Err(JournalError::Newer(head[8]));
-        }
-        let uuid = |range| Uuid::from_slice(at(range)).map_err(|_| JournalError::NotAJournal);
-        let mut made = [0; 8];
-        made.copy_from_slice(at(48..56));
-        Ok(Self { id: JournalId(uuid(16..32)?), epoch: Epoch(uuid(32..48)?), made: u64::from_le_bytes(made) })
-    }
-
-    pub(crate) fn bytes(&self) -> [u8; JOURNAL_HEADER_BYTES] {
-        let mut head = [0; JOURNAL_HEADER_BYTES];
-        head[..8].copy_from_slice(&MAGIC);
-        head[8] = VERSION;
-        head[16..32].copy_from_slice(self.id.0.as_bytes());
-        head[32..48].copy_from_slice(self.epoch.0.as_bytes());
-        head[48..56].copy_from_slice(&self.made.to_le_bytes());
-        let sum = crc32fast::hash(&head[..60]);
-        head[60..].copy_from_slice(&sum.to_le_bytes());
-        head
-    }
 }
 
 impl Journal {

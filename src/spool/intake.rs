@@ -14,11 +14,12 @@ use super::queue::BlockInfo;
 use super::step::{Step, reached};
 use super::store::Changes;
 use super::{DEFAULT, LOCAL};
-use crate::block::{Block, Class, Counts, End, JournalId, Kind, Mode, Origin, encode};
+use crate::block::{Block, Class, Counts, End, JournalId, Kind, Origin, encode};
 use crate::clock;
 use crate::installation::fs::{self, Locked};
 use crate::journal::{Contents, Found, JournalError, JournalName, oldest};
 use crate::limits::{INTAKE_JOURNALS_MAX, INTAKE_LOOK_EVERY};
+use crate::product::Mode;
 
 /// What intake keeps in mind between two steps: nothing that a crash would miss.
 #[derive(Default)]

@@ -58,8 +58,12 @@ impl Spool {
             Err(error) => return Err(error),
         };
         let mut spool = assemble(installation, epoch, owner, ledger, opened)?;
+        let known = spool.meta.books.damaged;
         spool.meta.books.damaged += u64::from(ledger_was_damaged);
         spool.find_taken()?;
+        if spool.meta.books.damaged != known {
+            spool.commit(Changes::new(), 0, 0)?;
+        }
         spool.write_ledger(State::Open)?;
         Ok(spool)
     }
