@@ -436,6 +436,7 @@ fn the_mode_local_collects_and_never_sends() {
     // The most restrictive word holds.
     assert_eq!(with(&home, &[("MILEPOST_MODE", "on")], &["status", "--json"]).json()["mode"], "local");
     assert_eq!(home.peek().len(), 3);
+    assert!(bodies(&home, &[]).is_empty(), "nothing would be sent");
     assert!(receiver.requests().is_empty());
 }
 
@@ -588,4 +589,38 @@ fn results_for_people_name_the_same_figures() {
     assert!(home.milepost(&["status"]).stdout.contains("HELD"));
     let flushed = home.milepost(&["flush", "--endpoint", &receiver.url()]);
     assert!(flushed.status == 0 && flushed.stdout.contains("1,234 delivered"), "{flushed:?}");
+}
+
+/// The story: a product that declared its events lost its milestones as undeclared, and was told that they
+/// are durable.
+#[test]
+fn a_milestone_need_not_be_declared_among_the_events() {
+    let home = Home::with(DECLARED);
+    assert_eq!(home.json(&["milestone", "first_job"]), json!({"milestone": "first_job"}));
+    assert_eq!(home.peek()[0]["name"], "first_job");
+    assert_eq!(home.status()["refused"], json!({}));
+}
+
+#[test]
+fn peek_shows_milestones_where_they_go_and_only_those_that_will() {
+    let home = Home::with("[events.job_finished]\nkeys = [\"number\", \"region\"]\n");
+    for _ in 0..2 {
+        home.enqueue(3);
+        assert_eq!(home.milepost(&["milestone", "first_job"]).status, 0);
+    }
+    home.enqueue(2);
+    let names: Vec<Value> = home.peek().iter().map(|event| event["name"].clone()).collect();
+    assert_eq!((&names[0], names.len()), (&json!("first_job"), 9), "{names:?}");
+    // Some of it in the store, some of it in journals.
+    let receiver = Receiver::replying([Reply::new(503, "", "")]);
+    for exit in [4, 0] {
+        let shown = bodies(&home, &[]);
+        assert_eq!(home.flush(&receiver.url(), &["--format", "otlp-json"]).0, exit);
+        let sent = String::from_utf8(receiver.requests().last().unwrap().content()).unwrap();
+        assert_eq!(shown, [sent]);
+        if exit == 4 {
+            home.enqueue(2);
+            assert_eq!(home.milepost(&["milestone", "first_job"]).status, 0);
+        }
+    }
 }

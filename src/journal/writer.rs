@@ -191,7 +191,10 @@ impl Writer {
     }
 
     fn admit(&mut self, slot: &Slot) {
-        let admitted = match admit(&self.declared, slot.event.bytes()) {
+        let alone = slot.class() == Class::Milestone;
+        // A milestone was declared as one, or the client would not have taken it.
+        let declared = if alone { &Declared::Any } else { &self.declared };
+        let admitted = match admit(declared, slot.event.bytes()) {
             Ok(admitted) => admitted,
             Err(refusal) => return self.channel.counters.refuse(refusal, 1),
         };
@@ -199,7 +202,6 @@ impl Writer {
             self.channel.counters.redacted.fetch_add(admitted.redacted, Ordering::Relaxed);
         }
         let bytes: Cow<'_, [u8]> = admitted.bytes;
-        let alone = slot.class() == Class::Milestone;
         if alone || slot.class() != self.class || self.builder.is_full_for(bytes.len()) {
             self.seal();
         }

@@ -61,11 +61,6 @@ impl Admin {
         Status::read(&self.settings)
     }
 
-    /// Whether there is an address to deliver to.
-    pub fn has_endpoint(&self) -> bool {
-        self.settings.route.is_some()
-    }
-
     /// Whether the product declares an event of this name.
     pub fn is_declared(&self, name: &str) -> bool {
         self.settings.product.declared.has(name)
