@@ -143,11 +143,7 @@ fn refused(criterion: &mut Criterion) {
     let client = Client::builder(product()).mode(Mode::Off).build().expect("a client");
     let event = built(0);
     criterion.bench_function("refused", |bencher| {
-        bencher.iter_batched(
-            || event.clone(),
-            |event| client.enqueue(event),
-            BatchSize::NumIterations(128),
-        );
+        bencher.iter_batched(|| event.clone(), |event| client.enqueue(event), BatchSize::NumIterations(128));
     });
 }
 
@@ -201,9 +197,7 @@ impl Table {
         let at = |share: f64| nanos[(nanos.len() as f64 * share) as usize];
         let mean = nanos.iter().copied().map(f64::from).sum::<f64>() / nanos.len() as f64;
         let (p50, p99, p999, calls) = (at(0.5), at(0.99), at(0.999), nanos.len());
-        self.0.push(format!(
-            "{pace:14}{name:20}{mean:8.1}{p50:8}{p99:8}{p999:8}{calls:10}{refused:9}"
-        ));
+        self.0.push(format!("{pace:14}{name:20}{mean:8.1}{p50:8}{p99:8}{p999:8}{calls:10}{refused:9}"));
     }
 
     fn print(&self) {

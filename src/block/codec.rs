@@ -33,7 +33,7 @@ pub(crate) struct Block<'a> {
     pub(crate) count: u16,
     pub(crate) class: Class,
     pub(crate) origin: OriginId,
-    /// Microseconds since the Unix epoch of its first event.
+    /// Microseconds since the Unix epoch of its oldest event.
     pub(crate) time: u64,
     /// Header and body.
     pub(crate) bytes: &'a [u8],

@@ -18,7 +18,7 @@
 //!  35  1   flags: 1 = the body is compressed by LZ4
 //!  36  4   length of the body before LZ4, at most 32 KiB
 //!  40  16  id of the origin of its events
-//!  56  8   microseconds since the Unix epoch of its first event
+//!  56  8   microseconds since the Unix epoch of its oldest event
 //!  64      body, at most 4 KiB
 //! ```
 //!
@@ -37,7 +37,6 @@ pub(crate) use builder::BlockBuilder;
 pub(crate) use codec::{
     Block, BlockError, Counts, End, Record, decode, encode, find_block, read_block, write_note,
 };
-pub use origin::Mode;
 pub(crate) use origin::{Origin, OriginId};
 
 use serde::{Deserialize, Serialize};

@@ -48,24 +48,27 @@ impl Enqueue {
             true => Ok(()),
             false => Err(Objection::Usage(format!("the product declares no event {name:?}"))),
         };
+        let event = self.name.as_ref().map(|name| {
+            let properties = self.properties.iter();
+            properties.fold(Event::new(name), |event, (key, value)| event.with(key, value.clone()))
+        });
+        // A call that makes no sense is to leave nothing behind, so this comes before there is a client.
+        if let (Some(name), Some(event)) = (&self.name, &event) {
+            fits(event)?;
+            is_declared(name)?;
+        }
         let client = common.builder()?.build()?;
         if !client.is_collecting() {
             return Err(Objection::Refused(client.reason().into()).into());
         }
         let mut bad_lines = 0;
-        match &self.name {
-            Some(name) => {
-                is_declared(name)?;
-                let event = self
-                    .properties
-                    .iter()
-                    .fold(Event::new(name), |event, (key, value)| event.with(key, value.clone()));
-                put(&client, event, None)?;
-            }
+        match event {
+            Some(event) => put(&client, event, None)?,
             None => {
                 for (number, line) in (1u64..).zip(lines()) {
                     let event = line.and_then(|line| parse(&line));
                     let taken = event.and_then(|(name, event, time)| {
+                        fits(&event)?;
                         is_declared(&name)?;
                         put(&client, event, time)
                     });
@@ -94,13 +97,16 @@ impl Enqueue {
     }
 }
 
-/// Enqueues one event, and waits for room where the channel is full: a pipe is patient.
-fn put(client: &Client, event: Event, time: Option<SystemTime>) -> anyhow::Result<()> {
-    if let Some(limit) = event.broken_limit() {
-        return Err(Objection::Usage(format!("the event cannot be taken: {limit}")).into());
+fn fits(event: &Event) -> Result<(), Objection> {
+    match event.broken_limit() {
+        Some(limit) => Err(Objection::Usage(format!("the event cannot be taken: {limit}"))),
+        None => Ok(()),
     }
+}
+
+/// Enqueues one event, and waits for room where the channel is full: a pipe is patient.
+fn put(client: &Client, mut event: Event, time: Option<SystemTime>) -> anyhow::Result<()> {
     let time = time.unwrap_or_else(SystemTime::now);
-    let mut event = event;
     loop {
         match client.try_enqueue_at(event, time) {
             Ok(()) => return Ok(()),

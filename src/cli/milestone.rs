@@ -15,6 +15,9 @@ pub(super) struct Milestone {
 
 impl Milestone {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
+        if !common.builder()?.admin()?.is_milestone(&self.name) {
+            return Err(Objection::Usage(format!("the product declares no milestone {:?}", self.name)).into());
+        }
         let client = common.builder()?.build()?;
         if !client.is_collecting() {
             return Err(Objection::Refused(client.reason().into()).into());

@@ -104,7 +104,12 @@ impl Common {
 }
 
 pub(crate) fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and the version are no failure, and clap's to print.
+        Err(error) if error.use_stderr() && wants_json() => return Failure::usage(&error).report(true),
+        Err(error) => error.exit(),
+    };
     logger::install();
     let common = &cli.common;
     let done = match &cli.command {
@@ -122,4 +127,9 @@ pub(crate) fn run() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) => Failure::from(error).report(common.json),
     }
+}
+
+/// Whether an answer in JSON was asked for, where the arguments as a whole make no sense.
+fn wants_json() -> bool {
+    std::env::args_os().any(|argument| argument == "--json")
 }

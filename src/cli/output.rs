@@ -58,6 +58,13 @@ impl From<anyhow::Error> for Failure {
 }
 
 impl Failure {
+    /// Arguments that make no sense.
+    pub(super) fn usage(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        let text = text.trim_end();
+        Self { error: text.strip_prefix("error: ").unwrap_or(text).into(), kind: "usage", status: USAGE }
+    }
+
     pub(super) fn report(&self, json: bool) -> ExitCode {
         match serde_json::to_string(self) {
             Ok(line) if json => eprintln!("{line}"),

@@ -11,11 +11,12 @@ use std::time::{Instant, SystemTime};
 use super::channel::{Channel, Slot};
 use super::file::Journal;
 use super::sync::SyncThread;
-use crate::admission::{Declared, Refusal};
+use crate::admission::{Refusal, admit};
 use crate::block::{BlockBuilder, Class, Counts, Kind, Origin, OriginId, write_note};
 use crate::clock;
 use crate::installation::Installation;
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, JOURNAL_BYTES, TICK_BUSY, TICK_IDLE, TURN_LOOK_EVERY};
+use crate::product::Declared;
 
 /// Most events between two appends, so that who waits for a sync waits for few of others'.
 const EVENTS_AN_APPEND_MAX: usize = 4_096;
@@ -189,7 +190,10 @@ impl Writer {
     }
 
     fn admit(&mut self, slot: &Slot) {
-        let admitted = match self.declared.admit(slot.event.bytes()) {
+        let alone = slot.class() == Class::Milestone;
+        // A milestone was declared as one, or the client would not have taken it.
+        let declared = if alone { &Declared::Any } else { &self.declared };
+        let admitted = match admit(declared, slot.event.bytes()) {
             Ok(admitted) => admitted,
             Err(refusal) => return self.channel.counters.refuse(refusal, 1),
         };
@@ -197,7 +201,6 @@ impl Writer {
             self.channel.counters.redacted.fetch_add(admitted.redacted, Ordering::Relaxed);
         }
         let bytes: Cow<'_, [u8]> = admitted.bytes;
-        let alone = slot.class() == Class::Milestone;
         if alone || slot.class() != self.class || self.builder.is_full_for(bytes.len()) {
             self.seal();
         }

@@ -61,14 +61,14 @@ impl Admin {
         Status::read(&self.settings)
     }
 
-    /// Whether there is an address to deliver to.
-    pub fn has_endpoint(&self) -> bool {
-        self.settings.route.is_some()
-    }
-
     /// Whether the product declares an event of this name.
     pub fn is_declared(&self, name: &str) -> bool {
         self.settings.product.declared.has(name)
+    }
+
+    /// Whether the product declares a milestone of this name.
+    pub fn is_milestone(&self, name: &str) -> bool {
+        self.settings.product.milestones.contains(name)
     }
 
     /// Shows what waits, in the order in which it would go. `show` ends it by saying no.

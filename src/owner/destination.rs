@@ -110,14 +110,16 @@ impl Destination {
         self.pieces.push_front(piece);
     }
 
-    /// Nothing else is left to be sent: what was refused alone is tried again, or held when it was just tried.
-    pub(super) fn retry_refused(&mut self) {
+    /// Nothing else is left to be sent, and there is no witness: what was refused alone is held. `false` when
+    /// nothing was refused.
+    pub(super) fn retry_refused(&mut self) -> bool {
         if self.refused.is_empty() {
-            return;
+            return false;
         }
         let why = self.refused[0].1.why.clone();
         self.pieces.extend(self.refused.drain(..).map(|(piece, _)| piece));
         self.hold(format!("{why}; it has taken nothing else so far, so its settings may be wrong"));
+        true
     }
 
     /// Tries once at once, whatever is held or backed off.
@@ -181,6 +183,8 @@ impl Destination {
                         return vec![Booking::Dead { piece, refusal }];
                     }
                     self.refused.push((piece, refusal));
+                    // Poison comes in runs: a witness is looked for where most is left, which is farthest away.
+                    self.pieces.rotate_right(1.min(self.pieces.len()));
                     if self.refused.len() >= REFUSED_ALONE_MAX {
                         self.retry_refused();
                     }

@@ -87,12 +87,13 @@ impl Engine {
         }
         let now = clock::monotonic();
         self.ask_for_turn(now);
-        for index in 0..self.destinations.len() {
-            busy |= self.dispatch(index, now)?;
-        }
         let wanted =
             self.destinations.iter().any(|destination| self.spool.owed(destination.number).1 < OWED_BYTES);
-        busy |= self.intake.step(&mut self.spool, !wanted)?;
+        let more = self.intake.step(&mut self.spool, !wanted)?;
+        busy |= more;
+        for index in 0..self.destinations.len() {
+            busy |= self.dispatch(index, now, more)?;
+        }
         self.spool.tidy(false)?;
         Ok(busy)
     }
@@ -121,18 +122,27 @@ impl Engine {
         }
     }
 
-    /// Gives a destination's courier its next batch, if it is free and there is one.
-    fn dispatch(&mut self, index: usize, now: Instant) -> Result<bool> {
+    /// Gives a destination's courier its next batch, if it is free and there is one. While there is `more` to
+    /// be taken in, only a full one: a request costs the same for few events as for many.
+    fn dispatch(&mut self, index: usize, now: Instant, more: bool) -> Result<bool> {
         let destination = &mut self.destinations[index];
         if !destination.is_ready(now) {
             return Ok(false);
         }
-        let piece = destination.next_piece().or_else(|| {
+        let (events, bytes) = self.spool.owed(destination.number);
+        let full = events >= BATCH_EVENTS_MAX as u64 || bytes >= BATCH_BLOCK_BYTES_MAX;
+        let piece = destination.next_piece();
+        if piece.is_none() && more && !full {
+            return Ok(false);
+        }
+        let piece = piece.or_else(|| {
             let leases = self.spool.lease(destination.number, BATCH_EVENTS_MAX, BATCH_BLOCK_BYTES_MAX);
             (!leases.is_empty()).then_some(Piece(leases))
         });
         let Some(piece) = piece else {
-            destination.retry_refused();
+            if destination.retry_refused() {
+                self.spool.set_word(&destination.name, destination.word.clone());
+            }
             return Ok(false);
         };
         let mut parcels = Vec::with_capacity(piece.0.len());

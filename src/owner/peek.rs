@@ -1,6 +1,6 @@
 //! What would be sent, in the order in which it would go. Nothing is taken in or changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::ser::SerializeMap;
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::census;
 use super::engine::Engine;
-use crate::block::{Class, Kind, Origin, Record, event_id, milestone_id, read_block};
+use crate::block::{Block, Class, Kind, Origin, Record, event_id, milestone_id, read_block};
 use crate::clock;
 use crate::delivery::{Format, Parcel};
 use crate::error::{Error, Result};
@@ -16,6 +16,7 @@ use crate::event::Value;
 use crate::installation::{Installation, fs};
 use crate::journal::Contents;
 use crate::limits::{BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX};
+use crate::product::Mode;
 
 /// An event that waits. As JSON it is a line of `milepost peek`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,51 +49,64 @@ impl PeekedEvent {
     }
 }
 
-/// Shows every parcel that waits: first those of the store, if there is one, then those of journals that are
-/// not yet in it. `show` ends it by saying no.
+/// Shows every parcel that waits, in the order in which the store would have it: milestones, each once, whose
+/// journals are taken in first; then what is in the store, and what is in journals. `show` ends it by saying no.
 pub(super) fn parcels(
     installation: &Installation,
     engine: Option<&Engine>,
     show: &mut dyn FnMut(Parcel) -> Result<bool>,
 ) -> Result<()> {
-    let mut entered = HashMap::new();
-    if let Some(engine) = engine {
-        for lease in engine.spool.waiting() {
-            let (block, origin) = engine.spool.block(&lease)?;
-            if !show(Parcel { block, owed: lease.events, origin })? {
-                return Ok(());
+    let leases = engine.map(|engine| engine.spool.waiting()).unwrap_or_default();
+    let entered: HashMap<_, _> = engine
+        .iter()
+        .flat_map(|engine| engine.spool.taken())
+        .map(|taken| (taken.name.clone(), taken.place))
+        .collect();
+    let mut reached = HashSet::new();
+    for urgent in [true, false] {
+        for (lease, engine) in leases.iter().zip(engine.iter().cycle()) {
+            if (lease.key.class == Class::Milestone) == urgent {
+                let (block, origin) = engine.spool.block(lease)?;
+                if !show(Parcel { block, owed: lease.events, origin })? {
+                    return Ok(());
+                }
             }
         }
-        entered.extend(engine.spool.taken().map(|taken| (taken.name.clone(), taken.place)));
-    }
-    let taken = installation.taken();
-    let journals = installation.journals();
-    let begun = census::names(&taken).into_iter().map(|name| taken.join(name.to_string()));
-    let free = census::names(&journals).into_iter().map(|name| journals.join(name.to_string()));
-    for path in begun.chain(free) {
-        // One that is gone was taken in or delivered a moment ago.
-        let Some(contents) = fs::open(&path).ok().and_then(|file| Contents::read(&file).ok()) else {
-            continue;
-        };
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let place = entered.get(&*name).copied().unwrap_or(0);
-        let mut origins: HashMap<_, Arc<Origin>> = HashMap::new();
-        for (block, end) in contents.blocks_with_ends() {
-            if let (Kind::Origin, Ok(origin)) = (block.kind, block.note::<Origin>()) {
-                origins.insert(block.origin, origin.into());
-            }
-            let Some(origin) =
-                origins.get(&block.origin).filter(|_| block.kind == Kind::Events && end > place)
-            else {
-                continue;
-            };
-            let owed = u128::MAX >> (128 - u32::from(block.count));
-            if !show(Parcel { block: block.bytes.to_vec(), owed, origin: origin.clone() })? {
-                return Ok(());
+        for directory in [installation.taken(), installation.journals()] {
+            for name in census::names(&directory).into_iter().filter(|name| !urgent || name.is_now()) {
+                // One that is gone was taken in or delivered a moment ago.
+                let read = fs::open(&directory.join(name.to_string())).ok();
+                let Some(contents) = read.and_then(|file| Contents::read(&file).ok()) else { continue };
+                let place = entered.get(&name.to_string()).copied().unwrap_or(0);
+                let mut origins: HashMap<_, Arc<Origin>> = HashMap::new();
+                for (block, end) in contents.blocks_with_ends() {
+                    if let (Kind::Origin, Ok(origin)) = (block.kind, block.note::<Origin>()) {
+                        origins.insert(block.origin, origin.into());
+                    }
+                    let waits = block.kind == Kind::Events && end > place;
+                    let Some(origin) = origins.get(&block.origin).filter(|_| waits) else { continue };
+                    let is_milestone = block.class == Class::Milestone;
+                    let is_turn = !name.is_now() || is_milestone == urgent;
+                    if !is_turn || is_milestone && !is_news(&block, engine, &mut reached) {
+                        continue;
+                    }
+                    let owed = u128::MAX >> (128 - u32::from(block.count));
+                    if !show(Parcel { block: block.bytes.to_vec(), owed, origin: origin.clone() })? {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
     Ok(())
+}
+
+/// Whether a milestone will go: it was not reached before, and stands in no journal before this one.
+fn is_news(block: &Block<'_>, engine: Option<&Engine>, reached: &mut HashSet<String>) -> bool {
+    let name = block.raw().ok().and_then(|raw| Some(block.records(&raw).next()?.ok()?.name.to_owned()));
+    name.is_none_or(|name| {
+        !engine.is_some_and(|engine| engine.spool.is_reached(&name)) && reached.insert(name)
+    })
 }
 
 /// Shows the events of a parcel, one by one.
@@ -120,8 +134,11 @@ pub(super) struct Bodies<'a> {
 }
 
 impl Bodies<'_> {
-    /// Adds a parcel; `false` once enough was shown.
+    /// Adds a parcel, unless it stays on this host; `false` once enough was shown.
     pub(super) fn add(&mut self, mut parcel: Parcel) -> bool {
+        if parcel.origin.mode == Mode::Local {
+            return true;
+        }
         while u64::from(parcel.owed.count_ones()) > self.left {
             parcel.owed &= !(1 << (127 - parcel.owed.leading_zeros()));
         }

@@ -5,10 +5,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::admission::Declared;
-use crate::block::Mode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::product::Product;
+use crate::product::{Declared, Mode, Product};
 
 /// Largest product file that is read.
 const BYTES_MAX: u64 = 1 << 20;
@@ -80,13 +78,14 @@ impl Product {
     /// Names the file and, where TOML knows it, the line of what cannot be used.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let length =
-            std::fs::metadata(path).map_err(|error| Error::io("read the product file", path, error))?.len();
+        let unread = |error: std::io::Error| {
+            Error::invalid(format!("cannot read the product file {}", path.display())).with_source(error)
+        };
+        let length = std::fs::metadata(path).map_err(unread)?.len();
         if length > BYTES_MAX {
             return Err(Error::invalid(format!("the product file {} is larger than 1 MiB", path.display())));
         }
-        let text =
-            std::fs::read_to_string(path).map_err(|error| Error::io("read the product file", path, error))?;
+        let text = std::fs::read_to_string(path).map_err(unread)?;
         let wrong = || format!("the product file {} cannot be used", path.display());
         let file: File = toml_edit::de::from_str(&text)
             .map_err(|error| Error::new(ErrorKind::Invalid, wrong()).with_source(error))?;

@@ -335,6 +335,11 @@ impl Spool {
         }
     }
 
+    /// Whether this milestone was reached before.
+    pub(crate) fn is_reached(&self, milestone: &str) -> bool {
+        self.marks.contains(milestone)
+    }
+
     /// What a destination is owed of what is in the store: events, and bytes of blocks.
     pub(crate) fn owed(&self, destination: u16) -> (u64, u64) {
         let owed = self.queue.owed(destination);

@@ -23,6 +23,9 @@ mod settle;
 mod step;
 mod store;
 
+#[cfg(test)]
+mod model;
+
 pub use books::DropReason;
 pub(crate) use books::{Account, Books};
 pub(crate) use core::{DeadLetter, Spool, SpoolError};

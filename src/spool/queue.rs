@@ -29,7 +29,7 @@ pub(super) struct BlockInfo {
     pub(super) journal: JournalId,
     pub(super) origin: OriginId,
     pub(super) bytes: u32,
-    /// Microseconds since the Unix epoch of its first event.
+    /// Microseconds since the Unix epoch of its oldest event.
     pub(super) time: u64,
     /// Destinations that are owed some of it.
     pub(super) owners: u16,

@@ -1,0 +1,409 @@
+//! The spool against a simple model: who is owed what, after any order of operations, kills and losses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::Event;
+use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, read_block};
+use crate::clock;
+use crate::installation::Installation;
+use crate::journal::Journal;
+use crate::product::Mode;
+
+#[derive(Debug, Clone)]
+enum Operation {
+    /// A writer leaves a journal with so many events, in blocks of so many.
+    Append { events: u32, a_block: u32 },
+    /// Intake does so many steps.
+    TakeIn { steps: u32 },
+    /// A batch is leased, and this becomes of it.
+    Lease { events: usize, fate: Fate },
+    /// What is due is persisted, and journals that are done with are let go.
+    Tidy { at_once: bool },
+    /// The process ends in order, and another opens the spool.
+    Reopen,
+    /// The process is killed: what sled had not written is gone.
+    Kill,
+    /// Somebody removes the store under a killed process.
+    LoseStore,
+    /// The store is there, the ledger is not.
+    LoseLedger,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Delivered,
+    Rejected,
+    Dropped,
+    Dead,
+    /// No answer came: it is sent again some time.
+    Returned,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let fate = prop_oneof![
+        6 => Just(Fate::Delivered),
+        1 => Just(Fate::Rejected),
+        1 => Just(Fate::Dropped),
+        1 => Just(Fate::Dead),
+        2 => Just(Fate::Returned),
+    ];
+    prop_oneof![
+        4 => (1..400u32, 1..60u32).prop_map(|(events, a_block)| Operation::Append { events, a_block }),
+        6 => (1..5u32).prop_map(|steps| Operation::TakeIn { steps }),
+        8 => (1..300usize, fate).prop_map(|(events, fate)| Operation::Lease { events, fate }),
+        3 => any::<bool>().prop_map(|at_once| Operation::Tidy { at_once }),
+        2 => Just(Operation::Reopen),
+        2 => Just(Operation::Kill),
+        1 => Just(Operation::LoseStore),
+        1 => Just(Operation::LoseLedger),
+    ]
+}
+
+/// The spool under test, and what must be true of it.
+struct World {
+    directory: TempDir,
+    spool: Option<Spool>,
+    intake: Intake,
+    /// Every event that was ever appended.
+    appended: BTreeSet<Address>,
+    /// Events that met their end, and how often anybody was told of it.
+    ended: BTreeMap<Address, u32>,
+    /// Whether an end may have been forgotten: a kill forgets what was not yet persisted.
+    forgetful: bool,
+    /// How many stores were lost: each counts as one damage.
+    losses: u64,
+}
+
+fn origin() -> Origin {
+    Origin {
+        device_id: "device".into(),
+        product: "model".into(),
+        product_version: "1".into(),
+        runtime: String::new(),
+        runtime_version: String::new(),
+        platform: "Linux".into(),
+        architecture: "x86_64".into(),
+        mode: Mode::On,
+        ephemeral: false,
+        container: false,
+        library: "0".into(),
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            directory: tempfile::tempdir().unwrap(),
+            spool: None,
+            intake: Intake::default(),
+            appended: BTreeSet::new(),
+            ended: BTreeMap::new(),
+            forgetful: false,
+            losses: 0,
+        };
+        world.installation().create().unwrap();
+        world.open();
+        world
+    }
+
+    fn installation(&self) -> Installation {
+        Installation::new(self.directory.path().into())
+    }
+
+    fn open(&mut self) {
+        let owner = Owner { pid: 1, version: "0".into(), delivers: true };
+        self.spool = Some(Spool::open(&self.installation(), Epoch::of("device"), owner).unwrap());
+        self.intake = Intake::default();
+    }
+
+    fn spool(&mut self) -> &mut Spool {
+        self.spool.as_mut().unwrap()
+    }
+
+    fn append(&mut self, events: u32, a_block: u32) {
+        let origin = origin();
+        let mut journal = Journal::create(&self.installation().journals(), &origin).unwrap();
+        let mut builder = BlockBuilder::new();
+        for first in (0..events).step_by(a_block as usize) {
+            let count = a_block.min(events - first);
+            for index in first..first + count {
+                let address = Address { journal: journal.id(), index };
+                builder.push(clock::wall_micros(), Event::new("e").with("index", index).bytes());
+                self.appended.insert(address);
+            }
+            let mut out = Vec::new();
+            let blocks = builder.seal(journal.id(), first, Class::Bulk, origin.id(), &mut out);
+            journal.append(&out, blocks, count).unwrap();
+        }
+        self.intake.look_again();
+    }
+
+    fn addresses(&mut self, leases: &[Lease]) -> Vec<Address> {
+        let mut addresses = Vec::new();
+        for lease in leases {
+            let (block, _) = self.spool().block(lease).unwrap();
+            let block = read_block(&block).unwrap();
+            let bits = (0..block.count).filter(|bit| lease.events >> bit & 1 == 1);
+            addresses.extend(bits.map(|bit| block.address(bit)));
+        }
+        addresses
+    }
+
+    fn lease(&mut self, events: usize, fate: Fate) {
+        let mut leases = self.spool().lease(0, events, u64::MAX);
+        if matches!(fate, Fate::Dead) {
+            // One event alone; the others stay leased until the next opening, as with a courier that hangs.
+            let Some(first) = leases.first_mut() else { return };
+            first.events = 1 << first.events.trailing_zeros();
+            leases.truncate(1);
+        }
+        let Some(first) = leases.first().copied() else { return };
+        let addresses = self.addresses(&leases);
+        let outcome = match fate {
+            Fate::Returned => return,
+            Fate::Delivered => Outcome::Delivered { rejected: 0 },
+            Fate::Rejected => Outcome::Delivered { rejected: addresses.len() as u64 / 2 },
+            Fate::Dropped => Outcome::Dropped(DropReason::TooOld),
+            Fate::Dead => {
+                let (block, origin) = self.spool().block(&first).unwrap();
+                let (destination, answer) = ("default".into(), String::new());
+                let origin = origin.id();
+                Outcome::Dead(Box::new(DeadLetter {
+                    destination,
+                    status: 400,
+                    answer,
+                    time: 0,
+                    block,
+                    events: first.events,
+                    origin,
+                }))
+            }
+        };
+        self.spool().settle(&leases, &outcome).unwrap();
+        for address in addresses {
+            assert!(self.appended.contains(&address), "an event that nobody appended: {address:?}");
+            let times = self.ended.entry(address).or_default();
+            *times += 1;
+            assert!(*times == 1 || self.forgetful, "{address:?} was owed again after its end");
+        }
+    }
+
+    /// Goes on in a copy of the directory as a kill leaves it.
+    fn kill(&mut self) {
+        let copy = tempfile::tempdir().unwrap();
+        copy_tree(self.directory.path(), copy.path());
+        // The old process's store goes with its directory; its handle is closed where nobody looks.
+        drop(self.spool.take());
+        self.directory = copy;
+        self.forgetful = true;
+    }
+
+    fn apply(&mut self, operation: &Operation) {
+        match *operation {
+            Operation::Append { events, a_block } => self.append(events, a_block),
+            Operation::TakeIn { steps } => {
+                let mut intake = std::mem::take(&mut self.intake);
+                for _ in 0..steps {
+                    intake.step(self.spool(), false).unwrap();
+                }
+                self.intake = intake;
+            }
+            Operation::Lease { events, fate } => self.lease(events, fate),
+            Operation::Tidy { at_once } => self.spool().tidy(at_once).unwrap(),
+            Operation::Reopen => {
+                self.spool.take().unwrap().close().unwrap();
+                self.open();
+            }
+            Operation::Kill => {
+                self.kill();
+                self.open();
+            }
+            Operation::LoseStore => {
+                self.kill();
+                std::fs::remove_dir_all(self.installation().spool()).unwrap();
+                self.losses += 1;
+                self.open();
+            }
+            Operation::LoseLedger => {
+                self.kill();
+                std::fs::remove_file(self.installation().ledger()).unwrap();
+                self.open();
+            }
+        }
+        self.check();
+    }
+
+    /// What is true at any time.
+    fn check(&mut self) {
+        let spool = self.spool();
+        let account = spool.books().total();
+        let owed = spool.owed(0).0;
+        assert_eq!(account.waiting(), owed, "the books and the queue disagree");
+        let ended = account.delivered + account.dead + account.dropped.values().sum::<u64>();
+        assert_eq!(account.accepted, ended + owed, "the books do not balance: {account:?}");
+    }
+
+    /// Takes in and delivers all that is left: every event has met an end, and none was counted twice.
+    fn drain(&mut self) {
+        self.spool.take().unwrap().close().unwrap();
+        self.open();
+        loop {
+            let mut intake = std::mem::take(&mut self.intake);
+            intake.look_again();
+            let busy = intake.step(self.spool(), false).unwrap();
+            self.intake = intake;
+            self.lease(1_000, Fate::Delivered);
+            if !busy && self.spool().owed(0).0 == 0 {
+                break;
+            }
+        }
+        self.spool().tidy(true).unwrap();
+        let lost: Vec<_> = self.appended.iter().filter(|address| !self.ended.contains_key(address)).collect();
+        assert!(lost.is_empty(), "{} of {} events vanished", lost.len(), self.appended.len());
+        self.check();
+        let account = self.spool().books().total();
+        assert_eq!(account.accepted, self.appended.len() as u64, "{account:?}");
+        let (damaged, losses) = (self.spool().books().damaged, self.losses);
+        assert_eq!(damaged, losses, "sound journals were taken for damaged ones");
+        let files = |directory| std::fs::read_dir(directory).unwrap().count();
+        assert_eq!(files(self.installation().journals()), 0);
+        assert_eq!(files(self.installation().taken()), 0);
+        let blobs = self.installation().spool().join(self.spool().number.to_string()).join("blobs");
+        assert_eq!(files(blobs), 0, "sled made a blob file");
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_tree(&entry.path(), &to.join(entry.file_name())),
+            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #[test]
+    fn nothing_is_lost_and_the_books_balance_whatever_happens(
+        operations in prop::collection::vec(operation(), 1..40)
+    ) {
+        let mut world = World::new();
+        for operation in &operations {
+            world.apply(operation);
+        }
+        world.drain();
+    }
+}
+
+#[test]
+fn a_store_that_is_lost_is_filled_again_from_the_journals_taken_in() {
+    let mut world = World::new();
+    world.append(300, 30);
+    world.apply(&Operation::TakeIn { steps: 2 });
+    world.lease(100, Fate::Delivered);
+    world.apply(&Operation::Tidy { at_once: true });
+    world.apply(&Operation::LoseStore);
+    world.drain();
+    assert_eq!(world.spool().books().total().delivered, 300);
+}
+
+fn names(directory: impl AsRef<Path>) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_drained_store_gives_its_space_back() {
+    let mut world = World::new();
+    let noise: String = {
+        // Text that LZ4 cannot shrink: 900 bytes an event, 4 to a block.
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'!' + (state >> 33) as u8 % 90)
+        };
+        (0..900).map(|_| next()).collect()
+    };
+    let origin = origin();
+    for _ in 0..6 {
+        let mut journal = Journal::create(&world.installation().journals(), &origin).unwrap();
+        let mut builder = BlockBuilder::new();
+        while journal.len < 4 << 20 {
+            let first = journal.next;
+            for index in first..first + 4 {
+                builder.push(
+                    0,
+                    Event::new("e").with("index", index).with("noise", &noise[index as usize % 90..]).bytes(),
+                );
+                world.appended.insert(Address { journal: journal.id(), index });
+            }
+            let mut out = Vec::new();
+            let blocks = builder.seal(journal.id(), first, Class::Bulk, origin.id(), &mut out);
+            journal.append(&out, blocks, 4).unwrap();
+        }
+    }
+    let mut intake = Intake::default();
+    while intake.step(world.spool(), false).unwrap() {}
+    let (number, bytes) = (world.spool().number, world.spool().store.bytes());
+    assert!(bytes > 16 << 20, "{bytes}");
+    world.drain();
+    assert_eq!(world.spool().number, number + 1);
+    assert!(world.spool().store.bytes() < 4 << 20);
+    assert_eq!(names(world.installation().spool()), [(number + 1).to_string()]);
+}
+
+#[test]
+fn a_store_whose_opening_never_ended_twice_in_a_row_is_set_aside_unopened() {
+    let mut world = World::new();
+    world.append(100, 10);
+    world.apply(&Operation::TakeIn { steps: 1 });
+    world.apply(&Operation::Reopen);
+    for (openings, aside) in [(1, false), (2, true)] {
+        world.spool.take().unwrap().close().unwrap();
+        let path = world.installation().ledger();
+        let mut ledger = Ledger::read(&path).unwrap().unwrap();
+        ledger.state = ledger::State::Opening(openings);
+        ledger.write(&path).unwrap();
+        world.open();
+        let kept = names(world.installation().spool()).iter().any(|name| name.starts_with("aside-"));
+        assert_eq!(kept, aside, "after {openings}");
+    }
+    world.losses = 1;
+    world.drain();
+}
+
+#[test]
+fn a_damaged_ledger_is_set_aside_and_counted_and_the_store_goes_on() {
+    let mut world = World::new();
+    world.append(100, 10);
+    world.apply(&Operation::TakeIn { steps: 1 });
+    world.spool.take().unwrap().close().unwrap();
+    std::fs::write(world.installation().ledger(), "{}\n").unwrap();
+    world.open();
+    world.losses = 1;
+    world.drain();
+    assert!(names(world.installation().directory()).iter().any(|name| name.starts_with("ledger.aside-")));
+}
+
+#[test]
+fn what_was_collected_before_somebody_said_no_is_dropped_for_consent() {
+    let mut world = World::new();
+    world.append(100, 10);
+    world.spool.take().unwrap().close().unwrap();
+    let owner = Owner { pid: 1, version: "0".into(), delivers: true };
+    let mut spool = Spool::open(&world.installation(), Epoch::of("another device"), owner).unwrap();
+    let mut intake = Intake::default();
+    while intake.step(&mut spool, false).unwrap() {}
+    let account = spool.books().total();
+    assert_eq!(account.dropped, [(DropReason::Consent, 100)].into());
+    assert_eq!((account.accepted, account.waiting()), (100, 0));
+    assert_eq!(names(world.installation().journals()), [""; 0]);
+}

@@ -1,0 +1,202 @@
+//! What the promises are tested with: a home of one's own, the program in a clean environment, a receiver
+//! that answers as it was told.
+#![allow(dead_code, reason = "no test needs all of it")]
+
+pub(crate) mod receiver;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Long enough that no test fails because the machine is busy.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// The product file of the tests. Its home is `~/.acme-worker`, and `HOME` is the test's own.
+pub(crate) const ACME: &str = r#"
+name = "acme-worker"
+version = "1.4.0"
+home = "~/.acme-worker"
+home_env = "ACME_WORKER_HOME"
+folder = "telemetry"
+opt_out_env = "ACME_TELEMETRY"
+milestones = ["first_job"]
+"#;
+
+/// A person's home directory with a product file in it, gone with the test.
+pub(crate) struct Home(TempDir);
+
+/// What a call of the program came to.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Home {
+    /// With the product [`ACME`].
+    pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With the product [`ACME`] and more lines in its file.
+    pub(crate) fn with(more: &str) -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        std::fs::write(home.product_file(), format!("{ACME}{more}")).unwrap();
+        home
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn product_file(&self) -> PathBuf {
+        self.path().join("acme.toml")
+    }
+
+    /// Where the product's events lie, once there are any.
+    pub(crate) fn telemetry(&self) -> PathBuf {
+        self.path().join(".acme-worker/telemetry")
+    }
+
+    /// The program for this product, with nothing of the test's own environment.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_milepost"));
+        command
+            .env_clear()
+            .env("HOME", self.path())
+            .env("TMPDIR", self.path())
+            .arg("--product")
+            .arg(self.product_file())
+            .args(arguments);
+        command
+    }
+
+    pub(crate) fn milepost(&self, arguments: &[&str]) -> Done {
+        finish(&mut self.command(arguments), "")
+    }
+
+    /// The answer of a call that has to end well, as JSON.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let done = self.milepost(&[arguments, &["--json"]].concat());
+        assert_eq!(done.status, 0, "{arguments:?}: {done:?}");
+        done.json()
+    }
+
+    /// Enqueues events named `job_finished` with the properties `number` (from 0 on) and `region`.
+    pub(crate) fn enqueue(&self, events: u64) {
+        let line = |number| {
+            format!(r#"{{"name":"job_finished","properties":{{"number":{number},"region":"eu"}}}}"#) + "\n"
+        };
+        let lines: String = (0..events).map(line).collect();
+        let done = finish(&mut self.command(&["enqueue", "--stdin", "--json"]), &lines);
+        assert_eq!(done.status, 0, "{done:?}");
+        assert_eq!(done.json()["accepted"], events);
+    }
+
+    /// Flushes to `endpoint`: the exit status and the report.
+    pub(crate) fn flush(&self, endpoint: &str, more: &[&str]) -> (i32, Value) {
+        let done = self.milepost(&[&["flush", "--json", "--endpoint", endpoint], more].concat());
+        assert!(done.status == 0 || done.status == 4, "{done:?}");
+        (done.status, done.json())
+    }
+
+    /// How things stand. The books have to balance, in sum and for each destination.
+    pub(crate) fn status(&self) -> Value {
+        let status = self.json(&["status"]);
+        let number = |value: &Value| value.as_u64().unwrap();
+        let dropped: u64 = status["dropped"].as_object().unwrap().values().map(number).sum();
+        let ends = number(&status["delivered"])
+            + number(&status["waiting"]["events"])
+            + number(&status["dead"])
+            + dropped;
+        assert_eq!(number(&status["accepted"]), ends, "the books do not balance: {status}");
+        for (key, sum) in [("waiting", &status["waiting"]["events"]), ("delivered", &status["delivered"])] {
+            let destinations = status["destinations"].as_array().unwrap();
+            let parts: u64 = destinations.iter().map(|destination| number(&destination[key])).sum();
+            assert_eq!(parts, number(sum), "{key} of the destinations: {status}");
+        }
+        status
+    }
+
+    /// What waits, as `peek` shows it.
+    pub(crate) fn peek(&self) -> Vec<Value> {
+        let done = self.milepost(&["peek"]);
+        assert_eq!(done.status, 0, "{done:?}");
+        done.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The ids of what waits.
+    pub(crate) fn ids(&self) -> BTreeSet<String> {
+        self.peek().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl Done {
+    /// Standard output as one line of JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The error that was told on standard error, with nothing on standard output.
+    pub(crate) fn error(&self) -> Value {
+        assert_eq!(self.stdout, "", "{self:?}");
+        let line = self.stderr.lines().last().unwrap_or_default();
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Runs a command with these lines on its standard input.
+pub(crate) fn finish(command: &mut Command, input: &str) -> Done {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    // Beside it: the program may answer before it has read everything.
+    let feeding = std::thread::spawn(move || {
+        // One that refuses reads nothing.
+        let _ = stdin.write_all(input.as_bytes());
+    });
+    let output = child.wait_with_output().unwrap();
+    feeding.join().unwrap();
+    Done {
+        status: output.status.code().expect("it was not killed"),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Runs the body of the test `name` in a process of its own, with a clean environment: a host that sets `CI`
+/// would make the client refuse, and threads of other tests share the environment.
+pub(crate) fn in_a_clean_process(name: &str, body: impl FnOnce()) {
+    const MARK: &str = "IN_A_CLEAN_PROCESS";
+    if std::env::var_os(MARK).is_some() {
+        return body();
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env_clear().env(MARK, "1").args([name, "--exact", "--include-ignored", "--nocapture"]);
+    let done = finish(&mut command, "");
+    assert_eq!(done.status, 0, "{}{}", done.stdout, done.stderr);
+    assert!(done.stdout.contains("1 passed"), "there is no test {name}: {}", done.stdout);
+}
+
+/// Waits until something holds.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The keys of an object, in alphabetical order.
+pub(crate) fn keys(object: &Value) -> Vec<&str> {
+    let mut keys: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}

@@ -1,0 +1,138 @@
+//! Rotel, a real OTLP receiver, takes what is sent, in both formats, and reads in it what was enqueued.
+//!
+//! `tests/rotel/install` installs it. It passes what it took on to a receiver of the test, so that what is
+//! compared is what Rotel read, and not what was sent to it.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use common::receiver::{Event, Receiver, nobody_listens, url};
+use common::{Home, finish, wait_until};
+use serde_json::{Value, json};
+
+/// Set by `.ci/run`: what is not installed is then a failure.
+const REQUIRED: &str = "MILEPOST_REQUIRE_RECEIVERS";
+
+struct Rotel {
+    process: Child,
+    address: SocketAddr,
+    /// Where it passes on what it took.
+    behind: Receiver,
+    log: PathBuf,
+}
+
+impl Rotel {
+    /// `None` where it is not installed.
+    fn start(home: &Home) -> Option<Self> {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("rotel/bin/rotel-agent");
+        if !agent.exists() {
+            assert!(std::env::var_os(REQUIRED).is_none(), "{} is missing", agent.display());
+            eprintln!("SKIPPED: Rotel is not installed; tests/rotel/install does it");
+            return None;
+        }
+        let (address, grpc) = (nobody_listens(), nobody_listens());
+        let behind = Receiver::good();
+        let log = home.path().join("rotel.log");
+        let process = Command::new(agent)
+            .env_clear()
+            .arg("start")
+            .args(["--otlp-http-endpoint", &address.to_string(), "--otlp-grpc-endpoint", &grpc.to_string()])
+            .args(["--exporter", "otlp", "--otlp-exporter-protocol", "http"])
+            .args(["--otlp-exporter-endpoint", behind.url().strip_suffix("/v1/logs").unwrap()])
+            .args(["--debug-log", "logs", "--debug-log-verbosity", "basic"])
+            .current_dir(home.path())
+            .stdin(Stdio::null())
+            .stdout(File::create(&log).unwrap())
+            .stderr(File::options().append(true).open(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let rotel = Self { process, address, behind, log };
+        wait_until("Rotel listens", || TcpStream::connect(rotel.address).is_ok());
+        Some(rotel)
+    }
+
+    fn url(&self) -> String {
+        url(self.address)
+    }
+
+    /// What it read, once that are so many events.
+    fn read(&self, events: usize) -> BTreeMap<String, Event> {
+        wait_until(&format!("Rotel passes on {events} events; see {}", self.log.display()), || {
+            self.behind.taken().len() >= events
+        });
+        let read = self.behind.taken();
+        assert_eq!(read.len(), events, "each once");
+        read.into_iter().map(|event| (event.id.clone(), event)).collect()
+    }
+}
+
+impl Drop for Rotel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Events as `peek` shows them and as Rotel read them, by id.
+fn assert_same(peeked: &[Value], read: &BTreeMap<String, Event>, device_id: &Value) {
+    assert_eq!(peeked.len(), read.len());
+    for event in peeked {
+        let read = &read[event["id"].as_str().unwrap()];
+        assert_eq!(read.name, event["name"]);
+        assert_eq!(serde_json::to_value(&read.properties).unwrap(), event["properties"]);
+        let time: jiff::Timestamp = event["time"].as_str().unwrap().parse().unwrap();
+        assert_eq!(u128::from(read.time), time.as_nanosecond() as u128);
+        assert_eq!(read.resource["service.name"], "acme-worker");
+        assert_eq!(read.resource["service.version"], "1.4.0");
+        assert_eq!(&read.resource["service.instance.id"], device_id);
+    }
+}
+
+#[test]
+fn rotel_reads_the_event_that_the_command_line_was_given() {
+    for format in ["otlp", "otlp-json"] {
+        let home = Home::new();
+        let Some(rotel) = Rotel::start(&home) else { return };
+        let done = home.milepost(&["enqueue", "job_finished", "rows=10", "ok=true", "region=eu"]);
+        assert_eq!(done.status, 0, "{done:?}");
+        assert_eq!(home.status()["waiting"]["events"], 1);
+        let peeked = home.peek();
+        assert_eq!(peeked[0]["properties"], json!({"rows": 10, "ok": true, "region": "eu"}));
+        let (exit, report) = home.flush(&rotel.url(), &["--format", format]);
+        assert_eq!((exit, &report["delivered"], &report["requests"]), (0, &json!(1), &json!(1)), "{report}");
+        let status = home.status();
+        assert_eq!((&status["delivered"], &status["waiting"]["events"]), (&json!(1), &json!(0)));
+        assert_same(&peeked, &rotel.read(1), &status["device_id"]);
+    }
+}
+
+#[test]
+fn rotel_reads_two_thousand_events_of_every_kind_of_value() {
+    let line = |number: i64| {
+        let properties = json!({
+            "number": number,
+            "least": i64::MIN + number,
+            "ok": number % 13 != 0,
+            "seconds": number as f64 / 7.0,
+            "text": format!("grüße {number} \"quoted\" \\ \u{1} 🌍"),
+            "empty": "",
+        });
+        json!({"name": format!("job.finished:{}", number % 3), "properties": properties}).to_string() + "\n"
+    };
+    let lines: String = (0..2_000).map(line).collect();
+    for format in ["otlp", "otlp-json"] {
+        let home = Home::new();
+        let Some(rotel) = Rotel::start(&home) else { return };
+        assert_eq!(finish(&mut home.command(&["enqueue", "--stdin"]), &lines).status, 0);
+        let peeked = home.peek();
+        let (exit, report) = home.flush(&rotel.url(), &["--format", format]);
+        assert_eq!((exit, &report["delivered"]), (0, &json!(2_000)), "{report}");
+        assert_same(&peeked, &rotel.read(2_000), &home.status()["device_id"]);
+    }
+}
