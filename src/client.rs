@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::admission::Refusal;
-use crate::block::{Class, Mode};
+use crate::block::Class;
 use crate::clock;
 use crate::delivery::Format;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::journal::{Channel, Slot, SyncEvery, SyncThread, Writer, WriterSettings};
 use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
 use crate::owner::{Admin, Choices, FlushReport, Settings, StoreThread};
-use crate::product::Product;
+use crate::product::{Mode, Product};
 
 /// Takes events, keeps them on disk, and has them delivered when there is a way.
 ///

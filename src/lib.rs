@@ -1,4 +1,57 @@
 //! milepost: an offline-first event queue with a disk spool.
+//!
+//! A program embeds a [`Client`] and enqueues [`Event`]s. They are written to an append-only journal at
+//! once, wait on disk as long as there is no way to deliver them, and go to a receiver when there is one:
+//! any that takes OTLP/HTTP logs. Nothing here may slow, block or break the program; no event is lost
+//! unseen or counted twice; nothing is collected that the person did not agree to.
+//!
+//! # Usage
+//!
+//! ```
+//! # fn main() -> milepost::Result<()> {
+//! # let home = tempfile::tempdir().unwrap();
+//! use std::time::Duration;
+//! use milepost::{Client, Event, Product};
+//!
+//! let product = Product::new("acme-worker", "1.4.0").opt_out_env("ACME_TELEMETRY");
+//! let client = Client::builder(product).home(home.path()).build()?;
+//!
+//! client.enqueue(Event::new("job_finished").with("rows", 10).with("ok", true).with("region", "eu"));
+//!
+//! client.shutdown(Duration::from_secs(2))?; // Writes and syncs; the network is not waited for.
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The way of an event
+//!
+//! 1. [`Client::enqueue`], on the caller's thread: a flag, a clock, a `try_send`. No lock, no system call.
+//! 2. The thread `milepost-writer` packs events into blocks and appends them to this process's journal,
+//!    every 10 to 100 ms. A kill loses at most that.
+//! 3. The thread `milepost-sync` makes them durable every second, and for whoever waits in [`Client::sync`].
+//! 4. One process of all that share the directory holds the spool: its thread `milepost-store` takes
+//!    journals in as far as they are needed soon.
+//! 5. Its threads `milepost-courier-N` deliver, back off, and report; what was acked is booked and removed.
+//!
+//! # Consent
+//!
+//! `DO_NOT_TRACK`, the variables of CI hosts and the product's own variable are asked before a directory is
+//! made or a thread is started. A client that is refused costs one load an event.
+//!
+//! # Features
+//!
+//! - `tls` (default): HTTPS, by rustls.
+//! - `cli` (default): the program `milepost` and all that only it needs. A program that embeds the library
+//!   turns it off.
+//!
+//! # Logs
+//!
+//! By the `log` facade: errors where events are refused or a store was set aside, warnings where somebody
+//! has to mend a setting, and at `trace`, under the target `milepost::step`, each step of intake and delivery.
+//!
+//! # Minimum supported Rust version
+//!
+//! 1.89, which is where the standard library learned to lock files. It is raised with a minor version only.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -18,7 +71,6 @@ mod product;
 mod spool;
 
 pub use admission::Refusal;
-pub use block::Mode;
 pub use client::{Client, ClientBuilder, EnqueueError, Stats};
 pub use delivery::Format;
 pub use error::{Error, ErrorKind, Result};
@@ -27,5 +79,5 @@ pub use journal::SyncEvery;
 pub use owner::{
     Admin, DeadEvent, DestinationStatus, FlushReport, OwnerStatus, PeekedEvent, Status, Waiting,
 };
-pub use product::Product;
+pub use product::{Mode, Product};
 pub use spool::DropReason;

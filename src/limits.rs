@@ -64,6 +64,9 @@ pub(crate) const JOURNAL_ADOPT_BYTES_MAX: u64 = 256 * KIB as u64;
 /// Most free journals that a starting writer looks at before it makes its own.
 pub(crate) const JOURNAL_ADOPT_TRIES_MAX: usize = 64;
 
+/// How often a journal is made anew when somebody took it for one that a crash left half-made.
+pub(crate) const JOURNAL_CREATE_TRIES_MAX: u32 = 8;
+
 /// Largest index in a journal: 26 bits of an event's id.
 pub(crate) const JOURNAL_EVENTS_MAX: u32 = 1 << 26;
 
@@ -158,6 +161,9 @@ pub(crate) const LET_GO_EVERY: Duration = Duration::from_millis(500);
 
 /// A drained store above this is written anew, since sled gives no space back.
 pub(crate) const STORE_REWRITE_BYTES: u64 = 16 * MIB as u64;
+
+/// Stores that are kept after they were set aside, the newest: what was in them is in `taken/` too.
+pub(crate) const STORES_ASIDE_MAX: usize = 4;
 
 /// How long sled's own lock may live on after it was closed.
 pub(crate) const SLED_LOCK_WAIT: Duration = Duration::from_secs(2);

@@ -164,6 +164,26 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_a_block_are_these_for_ever() {
+        let mut builder = BlockBuilder::new();
+        builder.push(1_795_424_400_123_456, Event::new("job").with("ok", true).with("rows", -3).bytes());
+        builder.push(1_795_424_400_123_956, Event::new("e").with("s", 1.5).with("t", "eu").bytes());
+        let mut block = Vec::new();
+        builder.seal(journal(), 70_000, Class::Bulk, OriginId(Uuid::from_u128(9)), &mut block);
+        let hex: String = block.iter().map(|byte| format!("{byte:02x}")).collect();
+        let header = [
+            "b10c0102 29000000 3b2ba163", // magic, version, kind, length, sum
+            "00000000000000000000000000000007 70110100 0200 02 00", // journal, index, count, class, flags
+            "29000000 00000000000000000000000000000009 402697d1ed600600", // raw length, origin, time
+        ];
+        let body = [
+            "00 036a6f62 02 026f6b 00 01 04726f7773 01 05",
+            "fbe803 0165 02 0173 02 000000000000f83f 0174 03 026575",
+        ];
+        assert_eq!(hex, [header.concat(), body.concat()].concat().replace(' ', ""));
+    }
+
+    #[test]
     fn the_largest_event_fits_a_block() {
         // Bytes that LZ4 cannot shrink, up to the limit of an event.
         let noise: String = (0..900u32)

@@ -37,7 +37,6 @@ pub(crate) use builder::BlockBuilder;
 pub(crate) use codec::{
     Block, BlockError, Counts, End, Record, decode, encode, find_block, read_block, write_note,
 };
-pub use origin::Mode;
 pub(crate) use origin::{Origin, OriginId};
 
 use serde::{Deserialize, Serialize};

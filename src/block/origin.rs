@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::address::{Epoch, named_bytes};
 use super::codec::encode;
+use crate::product::Mode;
 
 /// Who wrote the events of a block, as it was when they happened.
 ///
@@ -29,20 +30,6 @@ pub(crate) struct Origin {
     pub(crate) library: String,
 }
 
-/// How far events go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Mode {
-    /// Collected and delivered. The default.
-    #[default]
-    On,
-    /// Collected, never delivered over the network.
-    Local,
-    /// Not collected: no directory, no thread, no file.
-    Off,
-}
-
 /// The UUIDv5 of an origin's bytes: blocks name their origin by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct OriginId(pub(crate) Uuid);
@@ -54,27 +41,5 @@ impl Origin {
 
     pub(crate) fn epoch(&self) -> Epoch {
         Epoch::of(&self.device_id)
-    }
-}
-
-impl Mode {
-    /// The mode's word, as settings and `status` write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Mode::On => "on",
-            Mode::Local => "local",
-            Mode::Off => "off",
-        }
-    }
-}
-
-impl std::str::FromStr for Mode {
-    type Err = crate::Error;
-
-    fn from_str(word: &str) -> crate::Result<Self> {
-        [Mode::On, Mode::Local, Mode::Off]
-            .into_iter()
-            .find(|mode| mode.as_str() == word)
-            .ok_or_else(|| crate::Error::invalid(format!("mode {word:?} is none of on, local, off")))
     }
 }

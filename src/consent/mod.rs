@@ -3,8 +3,7 @@
 //! Facts are read once, the decision is a pure function of them. Nothing is written here, and no directory
 //! is made before the answer is known.
 
-use crate::block::Mode;
-use crate::product::Product;
+use crate::product::{Mode, Product};
 
 /// Variables that a continuous-integration host sets: Prefect's page lists the first ten, its source has the
 /// other six. Any of them that is not empty counts, `CI=false` too.

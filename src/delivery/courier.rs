@@ -160,9 +160,10 @@ mod tests {
 
     use super::*;
     use crate::Event;
-    use crate::block::{BlockBuilder, Class, JournalId, Mode, Origin};
+    use crate::block::{BlockBuilder, Class, JournalId, Origin};
     use crate::delivery::Endpoint;
     use crate::delivery::receiver::{Receiver, Reply};
+    use crate::product::Mode;
 
     /// Long enough that no test passes because it ran out.
     const LONG: Duration = Duration::from_secs(60);

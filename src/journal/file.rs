@@ -5,29 +5,15 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use super::directory::JournalName;
-use super::reader::{Contents, Found, JournalError};
+use super::header::{Header, JOURNAL_HEADER_BYTES};
+use super::reader::{Contents, Found};
 use crate::block::{Class, End, Epoch, JournalId, Kind, Origin, OriginId, write_note};
 use crate::clock;
 use crate::installation::fs::{self, Locked};
-use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, JOURNAL_ADOPT_TRIES_MAX, PACK_EVENTS_A_BLOCK};
-
-/// Bytes before a journal's first block.
-pub(crate) const JOURNAL_HEADER_BYTES: usize = 64;
-
-const MAGIC: [u8; 8] = *b"mpjrnl\r\n";
-const VERSION: u8 = 1;
-
-/// A journal's header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) id: JournalId,
-    pub(crate) epoch: Epoch,
-    /// Microseconds since the Unix epoch when it was made.
-    pub(crate) made: u64,
-}
+use crate::limits::{
+    JOURNAL_ADOPT_BYTES_MAX, JOURNAL_ADOPT_TRIES_MAX, JOURNAL_CREATE_TRIES_MAX, PACK_EVENTS_A_BLOCK,
+};
 
 /// A journal that this process holds: nobody else writes it or takes it.
 pub(crate) struct Journal {
@@ -44,63 +30,37 @@ pub(crate) struct Journal {
     pub(crate) urgent: bool,
 }
 
-impl Header {
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, JournalError> {
-        let head = bytes.get(..JOURNAL_HEADER_BYTES).ok_or(JournalError::NotAJournal)?;
-        let at = |range: std::ops::Range<usize>| &head[range];
-        if at(0..8) != MAGIC || at(60..64) != crc32fast::hash(at(0..60)).to_le_bytes() {
-            return Err(JournalError::NotAJournal);
-        }
-        if head[8] != VERSION {
-            return Err(JournalError::Newer(head[8]));
-        }
-        let uuid = |range| Uuid::from_slice(at(range)).map_err(|_| JournalError::NotAJournal);
-        let mut made = [0; 8];
-        made.copy_from_slice(at(48..56));
-        Ok(Self { id: JournalId(uuid(16..32)?), epoch: Epoch(uuid(32..48)?), made: u64::from_le_bytes(made) })
-    }
-
-    pub(crate) fn bytes(&self) -> [u8; JOURNAL_HEADER_BYTES] {
-        let mut head = [0; JOURNAL_HEADER_BYTES];
-        head[..8].copy_from_slice(&MAGIC);
-        head[8] = VERSION;
-        head[16..32].copy_from_slice(self.id.0.as_bytes());
-        head[32..48].copy_from_slice(self.epoch.0.as_bytes());
-        head[48..56].copy_from_slice(&self.made.to_le_bytes());
-        let sum = crc32fast::hash(&head[..60]);
-        head[60..].copy_from_slice(&sum.to_le_bytes());
-        head
-    }
-}
-
 impl Journal {
     /// Makes a journal in `directory`: hidden, locked, filled, and only then renamed into place.
+    ///
+    /// Whoever opens the spool removes hidden files that nobody has locked, and may catch one between its
+    /// making and its lock: then another one is made.
     pub(crate) fn create(directory: &Path, origin: &Origin) -> io::Result<Self> {
+        let mut made = Self::create_once(directory, origin);
+        for _ in 1..JOURNAL_CREATE_TRIES_MAX {
+            match made {
+                Ok(None) => made = Self::create_once(directory, origin),
+                _ => break,
+            }
+        }
+        made?.ok_or_else(|| io::Error::other("somebody takes each journal that is made"))
+    }
+
+    fn create_once(directory: &Path, origin: &Origin) -> io::Result<Option<Self>> {
         let header = Header { id: JournalId::random(), epoch: origin.epoch(), made: clock::wall_micros() };
         let name = JournalName::new(header.made / 1_000, header.id);
         let hidden = directory.join(format!(".new-{}", header.id));
         let path = directory.join(name.to_string());
-        let file = fs::create_new(&hidden)?;
-        let filled = Self::fill(&file, &hidden, &header, origin)
-            .and_then(|len| std::fs::rename(&hidden, &path).map(|()| len));
-        match filled {
-            Ok(len) => Ok(Self { file: file.into(), path, name, len, next: 0, blocks: 0, urgent: false }),
-            Err(error) => {
-                let _ = std::fs::remove_file(&hidden);
-                Err(error)
-            }
-        }
-    }
-
-    fn fill(mut file: &File, hidden: &Path, header: &Header, origin: &Origin) -> io::Result<u64> {
-        match fs::lock_file(file.try_clone()?, hidden)? {
-            Locked::Ours(_) => {}
-            Locked::Busy | Locked::Gone => return Err(io::Error::other("somebody took a file just made")),
-        }
+        let Locked::Ours(file) = fs::lock_file(fs::create_new(&hidden)?, &hidden)? else { return Ok(None) };
         let mut start = header.bytes().to_vec();
         write_note(Kind::Origin, header.id, 0, origin.id(), origin, &mut start);
-        file.write_all(&start)?;
-        Ok(start.len() as u64)
+        let filled = (&file).write_all(&start).and_then(|()| std::fs::rename(&hidden, &path));
+        if let Err(error) = filled {
+            let _ = fs::remove(&hidden);
+            return Err(error);
+        }
+        let len = start.len() as u64;
+        Ok(Some(Self { file: file.into(), path, name, len, next: 0, blocks: 0, urgent: false }))
     }
 
     /// Goes on with a small free journal of the same epoch and origin, if there is one. Its torn tail is

@@ -26,6 +26,7 @@
 mod channel;
 mod directory;
 mod file;
+mod header;
 mod pack;
 mod reader;
 mod sync;
@@ -35,7 +36,8 @@ pub(crate) use channel::{Channel, Slot};
 pub(crate) use directory::{JournalName, oldest};
 #[cfg(test)]
 pub(crate) use file::Journal;
-pub(crate) use reader::{Contents, Found, JournalError};
+pub(crate) use header::JournalError;
+pub(crate) use reader::{Contents, Found};
 pub use sync::SyncEvery;
 pub(crate) use sync::SyncThread;
 pub(crate) use writer::{Writer, WriterSettings};

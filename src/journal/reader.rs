@@ -1,11 +1,9 @@
 //! Reads a journal: every block that is whole, and what lies between.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 
-use thiserror::Error;
-
-use super::file::{Header, JOURNAL_HEADER_BYTES};
+use super::header::{Header, JOURNAL_HEADER_BYTES, JournalError};
 use crate::block::{Block, BlockError, find_block, read_block};
 use crate::limits::JOURNAL_READ_BYTES_MAX;
 
@@ -13,17 +11,6 @@ use crate::limits::JOURNAL_READ_BYTES_MAX;
 pub(crate) struct Contents {
     pub(crate) header: Header,
     bytes: Vec<u8>,
-}
-
-/// Why a file cannot be read as a journal. It stays as it is.
-#[derive(Debug, Error)]
-pub(crate) enum JournalError {
-    #[error("it cannot be read")]
-    Io(#[from] io::Error),
-    #[error("it is no journal, or its header is damaged")]
-    NotAJournal,
-    #[error("it was written by a newer version of milepost (format {0})")]
-    Newer(u8),
 }
 
 /// What stands at a place of a journal.

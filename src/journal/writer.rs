@@ -11,11 +11,12 @@ use std::time::{Instant, SystemTime};
 use super::channel::{Channel, Slot};
 use super::file::Journal;
 use super::sync::SyncThread;
-use crate::admission::{Declared, Refusal};
+use crate::admission::{Refusal, admit};
 use crate::block::{BlockBuilder, Class, Counts, Kind, Origin, OriginId, write_note};
 use crate::clock;
 use crate::installation::Installation;
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, JOURNAL_BYTES, TICK_BUSY, TICK_IDLE, TURN_LOOK_EVERY};
+use crate::product::Declared;
 
 /// Most events between two appends, so that who waits for a sync waits for few of others'.
 const EVENTS_AN_APPEND_MAX: usize = 4_096;
@@ -193,7 +194,7 @@ impl Writer {
         let alone = slot.class() == Class::Milestone;
         // A milestone was declared as one, or the client would not have taken it.
         let declared = if alone { &Declared::Any } else { &self.declared };
-        let admitted = match declared.admit(slot.event.bytes()) {
+        let admitted = match admit(declared, slot.event.bytes()) {
             Ok(admitted) => admitted,
             Err(refusal) => return self.channel.counters.refuse(refusal, 1),
         };

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::block::{Block, Epoch, Kind, Mode, Origin};
+use crate::block::{Block, Epoch, Kind, Origin};
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, Found, JournalName, oldest};
+use crate::product::Mode;
 use crate::spool::{Books, DEFAULT, DropReason, LOCAL, Ledger};
 
 /// How many times the ledger is read again when it changes meanwhile.

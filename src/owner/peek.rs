@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::census;
 use super::engine::Engine;
-use crate::block::{Block, Class, Kind, Mode, Origin, Record, event_id, milestone_id, read_block};
+use crate::block::{Block, Class, Kind, Origin, Record, event_id, milestone_id, read_block};
 use crate::clock;
 use crate::delivery::{Format, Parcel};
 use crate::error::{Error, Result};
@@ -16,6 +16,7 @@ use crate::event::Value;
 use crate::installation::{Installation, fs};
 use crate::journal::Contents;
 use crate::limits::{BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX};
+use crate::product::Mode;
 
 /// An event that waits. As JSON it is a line of `milepost peek`.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use crate::block::{Mode, Origin};
+use crate::block::Origin;
 use crate::consent::{self, Consent};
 use crate::delivery::{Endpoint, Format, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Host, Installation, is_container};
-use crate::product::Product;
+use crate::product::{Mode, Product};
 
 /// What a builder or a command line chose.
 #[derive(Clone, Default)]

@@ -100,6 +100,7 @@ impl Store {
     fn run(self) {
         // A process that lives shorter than this pays nothing for the store.
         let mut wait = OWNER_AGE_MIN;
+        let mut said = String::new();
         loop {
             let request = match self.control.recv_timeout(wait) {
                 Ok(request) => Some(request),
@@ -111,7 +112,14 @@ impl Store {
             match worked {
                 Ok(Ok(Some(Left::Stopped))) => return,
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => log::error!("the spool cannot be worked on: {}", chain(&error)),
+                Ok(Err(error)) => {
+                    // What stands in the way often stands there for long: it is said once.
+                    let why = chain(&error);
+                    if why != said {
+                        log::error!("the spool cannot be worked on: {why}");
+                        said = why;
+                    }
+                }
                 Err(_) => log::error!("the store thread panicked; it opens the spool anew"),
             }
         }

@@ -5,10 +5,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::admission::Declared;
-use crate::block::Mode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::product::Product;
+use crate::product::{Declared, Mode, Product};
 
 /// Largest product file that is read.
 const BYTES_MAX: u64 = 1 << 20;

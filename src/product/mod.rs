@@ -3,16 +3,19 @@
 //! Naming a product touches no disk but the product file itself, and reads nothing of the environment but
 //! the variable that moves its home.
 
+mod declared;
 mod file;
+mod mode;
 mod prefect;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use crate::admission::Declared;
-use crate::block::Mode;
 use crate::error::{Error, Result};
 use crate::event::is_name;
+
+pub(crate) use declared::Declared;
+pub use mode::Mode;
 
 /// The product whose usage is reported: its name on the wire, its telemetry directory, what it declares.
 ///

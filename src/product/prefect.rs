@@ -1,7 +1,6 @@
 //! Prefect's telemetry as a product: <https://docs.prefect.io/concepts/telemetry>.
 
-use crate::admission::Declared;
-use crate::product::Product;
+use crate::product::{Declared, Product};
 
 /// The milestones of Prefect's quick start, in the page's order.
 const MILESTONES: [&str; 5] = [

@@ -14,11 +14,12 @@ use super::queue::BlockInfo;
 use super::step::{Step, reached};
 use super::store::Changes;
 use super::{DEFAULT, LOCAL};
-use crate::block::{Block, Class, Counts, End, JournalId, Kind, Mode, Origin, encode};
+use crate::block::{Block, Class, Counts, End, JournalId, Kind, Origin, encode};
 use crate::clock;
 use crate::installation::fs::{self, Locked};
 use crate::journal::{Contents, Found, JournalError, JournalName, oldest};
 use crate::limits::{INTAKE_JOURNALS_MAX, INTAKE_LOOK_EVERY};
+use crate::product::Mode;
 
 /// What intake keeps in mind between two steps: nothing that a crash would miss.
 #[derive(Default)]
@@ -27,11 +28,14 @@ pub(crate) struct Intake {
     /// Free journals that the last look found, the next one first.
     candidates: VecDeque<JournalName>,
     looked_at: Option<Instant>,
+    left_some: bool,
 }
 
 /// A taken journal that is being entered.
 struct Reading {
     id: JournalId,
+    /// Whether a milestone stands in it.
+    urgent: bool,
     contents: Contents,
 }
 
@@ -49,8 +53,18 @@ impl Intake {
     }
 
     /// Enters some blocks. `false` when there is nothing to enter; with `urgent_only`, nothing but journals
-    /// with a milestone and what is already begun.
+    /// with a milestone.
     pub(crate) fn step(&mut self, spool: &mut Spool, urgent_only: bool) -> Result<bool, SpoolError> {
+        if urgent_only && self.reading.as_ref().is_some_and(|reading| !reading.urgent) {
+            // What was begun waits for room; a milestone passes it.
+            let urgent = match spool.begun(true)? {
+                Some(reading) => Some(reading),
+                None => self.take_next(spool, true)?,
+            };
+            let Some(reading) = urgent else { return Ok(false) };
+            while !spool.enter(&reading)? {}
+            return Ok(true);
+        }
         if self.reading.is_none() {
             self.reading = match spool.begun(urgent_only)? {
                 Some(reading) => Some(reading),
@@ -91,11 +105,12 @@ impl Intake {
         }
         let now = clock::monotonic();
         let looked_lately = self.looked_at.is_some_and(|at| now.duration_since(at) < INTAKE_LOOK_EVERY);
-        if self.candidates.is_empty() && !looked_lately {
+        // A milestone may have come meanwhile; and a full look may have left some out.
+        if !looked_lately || (self.candidates.is_empty() && self.left_some) {
             let directory = spool.installation.journals();
             let found = oldest(&directory, INTAKE_JOURNALS_MAX).map_err(SpoolError::io("read", directory))?;
-            // A full look may have left some: the next one follows at once.
-            self.looked_at = (found.len() < INTAKE_JOURNALS_MAX).then_some(now);
+            self.looked_at = Some(now);
+            self.left_some = found.len() == INTAKE_JOURNALS_MAX;
             self.candidates = found.into();
         }
         while self.candidates.front().is_some_and(|name| !urgent_only || name.is_now()) {
@@ -116,11 +131,12 @@ impl Spool {
         let Some(taken) = open.min_by_key(|taken| taken.name.parse::<JournalName>().ok()) else {
             return Ok(None);
         };
+        let urgent = taken.name.ends_with("now");
         let path = self.installation.taken().join(&taken.name);
         let id = taken.id;
         let read = fs::open(&path).map_err(JournalError::from).and_then(|file| Contents::read(&file));
         match read {
-            Ok(contents) => Ok(Some(Reading { id, contents })),
+            Ok(contents) => Ok(Some(Reading { id, urgent, contents })),
             Err(error) => {
                 // Its blocks so far are in the store; the rest is gone, and nobody knows how much that was.
                 log::error!("{} cannot be read any more: {error}", path.display());
@@ -179,7 +195,7 @@ impl Spool {
         fs::sync_directory(&directory).map_err(SpoolError::io("sync", directory))?;
         reached(Step::DirectoriesSynced);
         self.taken.insert(id, Taken::new(id, name.to_string()));
-        let reading = Reading { id, contents };
+        let reading = Reading { id, urgent: name.is_now(), contents };
         if reading.contents.header.epoch != self.epoch {
             log::info!("{name} was written before somebody said no, and is deleted");
             self.discard(&reading, DropReason::Consent)?;

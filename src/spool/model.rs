@@ -8,10 +8,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::Event;
-use crate::block::{Address, BlockBuilder, Class, Epoch, Mode, Origin, read_block};
+use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, read_block};
 use crate::clock;
 use crate::installation::Installation;
 use crate::journal::Journal;
+use crate::product::Mode;
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -312,4 +313,97 @@ fn a_store_that_is_lost_is_filled_again_from_the_journals_taken_in() {
     world.apply(&Operation::LoseStore);
     world.drain();
     assert_eq!(world.spool().books().total().delivered, 300);
+}
+
+fn names(directory: impl AsRef<Path>) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_drained_store_gives_its_space_back() {
+    let mut world = World::new();
+    let noise: String = {
+        // Text that LZ4 cannot shrink: 900 bytes an event, 4 to a block.
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'!' + (state >> 33) as u8 % 90)
+        };
+        (0..900).map(|_| next()).collect()
+    };
+    let origin = origin();
+    for _ in 0..6 {
+        let mut journal = Journal::create(&world.installation().journals(), &origin).unwrap();
+        let mut builder = BlockBuilder::new();
+        while journal.len < 4 << 20 {
+            let first = journal.next;
+            for index in first..first + 4 {
+                builder.push(
+                    0,
+                    Event::new("e").with("index", index).with("noise", &noise[index as usize % 90..]).bytes(),
+                );
+                world.appended.insert(Address { journal: journal.id(), index });
+            }
+            let mut out = Vec::new();
+            let blocks = builder.seal(journal.id(), first, Class::Bulk, origin.id(), &mut out);
+            journal.append(&out, blocks, 4).unwrap();
+        }
+    }
+    let mut intake = Intake::default();
+    while intake.step(world.spool(), false).unwrap() {}
+    let (number, bytes) = (world.spool().number, world.spool().store.bytes());
+    assert!(bytes > 16 << 20, "{bytes}");
+    world.drain();
+    assert_eq!(world.spool().number, number + 1);
+    assert!(world.spool().store.bytes() < 4 << 20);
+    assert_eq!(names(world.installation().spool()), [(number + 1).to_string()]);
+}
+
+#[test]
+fn a_store_whose_opening_never_ended_twice_in_a_row_is_set_aside_unopened() {
+    let mut world = World::new();
+    world.append(100, 10);
+    world.apply(&Operation::TakeIn { steps: 1 });
+    world.apply(&Operation::Reopen);
+    for (openings, aside) in [(1, false), (2, true)] {
+        world.spool.take().unwrap().close().unwrap();
+        let path = world.installation().ledger();
+        let mut ledger = Ledger::read(&path).unwrap().unwrap();
+        ledger.state = ledger::State::Opening(openings);
+        ledger.write(&path).unwrap();
+        world.open();
+        let kept = names(world.installation().spool()).iter().any(|name| name.starts_with("aside-"));
+        assert_eq!(kept, aside, "after {openings}");
+    }
+    world.losses = 1;
+    world.drain();
+}
+
+#[test]
+fn a_damaged_ledger_is_set_aside_and_counted_and_the_store_goes_on() {
+    let mut world = World::new();
+    world.append(100, 10);
+    world.apply(&Operation::TakeIn { steps: 1 });
+    world.spool.take().unwrap().close().unwrap();
+    std::fs::write(world.installation().ledger(), "{}\n").unwrap();
+    world.open();
+    world.losses = 1;
+    world.drain();
+    assert!(names(world.installation().directory()).iter().any(|name| name.starts_with("ledger.aside-")));
+}
+
+#[test]
+fn what_was_collected_before_somebody_said_no_is_dropped_for_consent() {
+    let mut world = World::new();
+    world.append(100, 10);
+    world.spool.take().unwrap().close().unwrap();
+    let owner = Owner { pid: 1, version: "0".into(), delivers: true };
+    let mut spool = Spool::open(&world.installation(), Epoch::of("another device"), owner).unwrap();
+    let mut intake = Intake::default();
+    while intake.step(&mut spool, false).unwrap() {}
+    let account = spool.books().total();
+    assert_eq!(account.dropped, [(DropReason::Consent, 100)].into());
+    assert_eq!((account.accepted, account.waiting()), (100, 0));
+    assert_eq!(names(world.installation().journals()), [""; 0]);
 }

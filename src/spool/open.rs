@@ -17,6 +17,7 @@ use crate::block::{Block, Epoch, JournalId, Origin, OriginId, decode, encode, re
 use crate::clock;
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, JournalError, JournalName};
+use crate::limits::STORES_ASIDE_MAX;
 
 /// Openings in a row that never came to an end before a store is set aside unopened: a host that is built
 /// with `panic = "abort"` dies at most so often.
@@ -51,14 +52,18 @@ impl Spool {
                 if ledger.store > 0 {
                     log::error!("{error}: it is set aside, and filled again from the journals taken in");
                 }
-                let panicked = matches!(error, StoreError::Panicked { .. });
-                replace_store(installation, &mut ledger, epoch, panicked)?
+                let open = matches!(error, StoreError::Panicked { .. } | StoreError::Locked { .. });
+                replace_store(installation, &mut ledger, epoch, open)?
             }
             Err(error) => return Err(error),
         };
         let mut spool = assemble(installation, epoch, owner, ledger, opened)?;
+        let known = spool.meta.books.damaged;
         spool.meta.books.damaged += u64::from(ledger_was_damaged);
         spool.find_taken()?;
+        if spool.meta.books.damaged != known {
+            spool.commit(Changes::new(), 0, 0)?;
+        }
         spool.write_ledger(State::Open)?;
         Ok(spool)
     }
@@ -146,9 +151,24 @@ fn clear(installation: &Installation, current: u64) -> Result<(), SpoolError> {
     Ok(())
 }
 
+/// Keeps a store under a name that says when, and of those that were kept the newest few.
 fn set_aside(path: &Path) -> Result<(), SpoolError> {
-    let aside = path.with_extension(format!("aside-{}", clock::file_stamp()));
-    std::fs::rename(path, aside).map_err(SpoolError::io("rename", path))
+    let stamp = clock::file_stamp();
+    let number = path.file_name().unwrap_or_default().display();
+    let free =
+        (0..).map(|n| path.with_file_name(format!("aside-{stamp}-{number}-{n}"))).find(|name| !name.exists());
+    std::fs::rename(path, free.unwrap_or_default()).map_err(SpoolError::io("rename", path))?;
+    let directory = path.parent().unwrap_or(path);
+    let entries = std::fs::read_dir(directory).map_err(SpoolError::io("read", directory))?.flatten();
+    let mut aside: Vec<_> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("aside-"))
+        .map(|entry| entry.path())
+        .collect();
+    aside.sort_unstable();
+    for oldest in aside.iter().rev().skip(STORES_ASIDE_MAX) {
+        std::fs::remove_dir_all(oldest).map_err(SpoolError::io("remove", oldest))?;
+    }
+    Ok(())
 }
 
 /// Opens the store that the ledger names.
@@ -191,7 +211,7 @@ fn replace_store(
     installation: &Installation,
     ledger: &mut Ledger,
     epoch: Epoch,
-    panicked: bool,
+    may_be_open: bool,
 ) -> Result<(Store, Found), SpoolError> {
     let number = ledger.store.max(newest_store(&installation.spool())) + 1;
     let path = store_path(installation, number);
@@ -204,8 +224,8 @@ fn replace_store(
     let mut found = Found::default();
     let store = Store::open(&path, ledger.generation, |key, value| found.read(key, value))?;
     let old = store_path(installation, ledger.store);
-    // One that panicked is still open in this process: it keeps its name until the next opening.
-    if old.is_dir() && !panicked {
+    // One that may still be open keeps its name until the next opening.
+    if old.is_dir() && !may_be_open {
         set_aside(&old)?;
     }
     ledger.store = number;

@@ -62,8 +62,12 @@ pub(crate) enum StoreError {
     Sled { path: PathBuf, message: String },
     #[error("the store {path} is not what it was: {what}")]
     Wrong { path: PathBuf, what: String },
+    /// It may still be open in this process or another, so it is not to be moved.
     #[error("the store {path} panicked when it was opened")]
     Panicked { path: PathBuf },
+    /// As after a panic: some process holds it that does not hold the owner's lock.
+    #[error("the store {path} is locked by a process that is not its owner")]
+    Locked { path: PathBuf },
 }
 
 impl Store {
@@ -125,6 +129,7 @@ impl Store {
                 Err(error) if is_lock(&error) && clock::monotonic() < deadline => {
                     thread::sleep(Duration::from_millis(5));
                 }
+                Err(error) if is_lock(&error) => return Err(StoreError::Locked { path: path.into() }),
                 Err(error) => return Err(StoreError::Sled { path: path.into(), message: error.to_string() }),
             }
         };

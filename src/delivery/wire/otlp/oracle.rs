@@ -11,8 +11,9 @@ use prost::Message;
 
 use super::*;
 use crate::Event;
-use crate::block::{Address, BlockBuilder, JournalId, Mode};
+use crate::block::{Address, BlockBuilder, JournalId};
 use crate::delivery::{Answer, Format};
+use crate::product::Mode;
 
 type Properties = Vec<(String, Value<'static>)>;
 

@@ -1,0 +1,39 @@
+//! How far events go.
+
+use serde::{Deserialize, Serialize};
+
+/// How far events go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Mode {
+    /// Collected and delivered. The default.
+    #[default]
+    On,
+    /// Collected, never delivered over the network.
+    Local,
+    /// Not collected: no directory, no thread, no file.
+    Off,
+}
+
+impl Mode {
+    /// The mode's word, as settings and `status` write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::On => "on",
+            Mode::Local => "local",
+            Mode::Off => "off",
+        }
+    }
+}
+
+impl std::str::FromStr for Mode {
+    type Err = crate::Error;
+
+    fn from_str(word: &str) -> crate::Result<Self> {
+        [Mode::On, Mode::Local, Mode::Off]
+            .into_iter()
+            .find(|mode| mode.as_str() == word)
+            .ok_or_else(|| crate::Error::invalid(format!("mode {word:?} is none of on, local, off")))
+    }
+}

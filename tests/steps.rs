@@ -1,0 +1,158 @@
+//! The promise: the process may die after any step of intake and delivery. Nothing is lost, nothing gets two
+//! ids, and the books balance.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use common::receiver::Receiver;
+use common::{Home, LONG};
+use milepost::{Client, Event, Product};
+
+/// As many as there are in `src/spool/step.rs`.
+const STEPS: usize = 13;
+
+const EVENTS: u64 = 3_000;
+
+/// Dies at a step, and tells of each on standard output.
+struct Reaper {
+    /// The step, and how many times it may pass before.
+    dies_at: Mutex<Option<(usize, usize)>>,
+}
+
+impl log::Log for Reaper {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target() == "milepost::step"
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let message = record.args().to_string();
+        let step: usize = message.split(' ').next().unwrap().parse().unwrap();
+        println!("step {step}");
+        match &mut *self.dies_at.lock().unwrap() {
+            Some((at, left)) if *at == step && *left == 0 => std::process::abort(),
+            Some((at, left)) if *at == step => *left -= 1,
+            _ => {}
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// The worker that dies: enqueues, syncs and flushes.
+#[test]
+#[ignore = "a process that other tests start"]
+fn worker() {
+    let variable = |name| std::env::var(name).ok();
+    let Some(product) = variable("WORKER_PRODUCT") else { return };
+    let number = |name| variable(name).and_then(|value| value.parse().ok());
+    let dies_at = Mutex::new(number("WORKER_DIES_AT").zip(number("WORKER_DIES_AFTER")));
+    log::set_logger(Box::leak(Box::new(Reaper { dies_at }))).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let client = Client::builder(Product::from_file(product).unwrap())
+        .endpoint(variable("WORKER_ENDPOINT").unwrap())
+        .build()
+        .unwrap();
+    let from = number("WORKER_FROM").unwrap() as u64;
+    for number in from..from + EVENTS {
+        client.enqueue(Event::new("job_finished").with("number", number as i64).with("region", "eu"));
+    }
+    client.sync(LONG).unwrap();
+    println!("synced");
+    let report = client.flush(LONG).unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    client.shutdown(LONG).unwrap();
+}
+
+/// What became of a worker.
+struct Life {
+    aborted: bool,
+    synced: bool,
+    steps: BTreeMap<usize, usize>,
+}
+
+fn live(home: &Home, endpoint: &str, from: u64, dies_at: Option<(usize, usize)>) -> Life {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .env_clear()
+        .env("HOME", home.path())
+        .env("WORKER_PRODUCT", home.product_file())
+        .env("WORKER_ENDPOINT", endpoint)
+        .env("WORKER_FROM", from.to_string())
+        .args(["worker", "--exact", "--ignored", "--nocapture"])
+        .stderr(Stdio::null());
+    if let Some((step, times)) = dies_at {
+        command.env("WORKER_DIES_AT", step.to_string()).env("WORKER_DIES_AFTER", times.to_string());
+    }
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut steps = BTreeMap::new();
+    for step in text.lines().filter_map(|line| line.strip_prefix("step ")?.parse().ok()) {
+        *steps.entry(step).or_default() += 1;
+    }
+    let aborted = output.status.signal() == Some(6);
+    assert!(aborted || output.status.success(), "{text}");
+    Life { aborted, synced: text.lines().any(|line| line == "synced"), steps }
+}
+
+/// Everything that was enqueued has arrived, each event under one id, and the books balance.
+fn check(home: &Home, receiver: &Receiver, events: u64) {
+    let mut ids: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+    for event in receiver.taken() {
+        ids.entry(event.properties["number"].as_u64().unwrap()).or_default().insert(event.id);
+    }
+    for number in 0..events {
+        let ids = ids.get(&number).map_or(0, BTreeSet::len);
+        assert_eq!(ids, 1, "event {number} arrived under {ids} ids");
+    }
+    let status = home.status();
+    assert_eq!(status["accepted"], events, "{status}");
+    assert_eq!(status["delivered"], events, "{status}");
+    let left = |folder| std::fs::read_dir(home.telemetry().join(folder)).unwrap().count();
+    assert_eq!((left("journals"), left("taken")), (0, 0));
+}
+
+#[test]
+fn a_whole_life_passes_every_step() {
+    let home = Home::new();
+    let receiver = Receiver::good();
+    let life = live(&home, &receiver.url(), 0, None);
+    assert_eq!(life.steps.keys().copied().collect::<Vec<_>>(), (1..=STEPS).collect::<Vec<_>>());
+    assert_eq!(receiver.taken_once().len() as u64, EVENTS);
+    check(&home, &receiver, EVENTS);
+}
+
+/// Dies at each step, the first time and later times that it is reached, and goes on in the same directory.
+fn die_at_every_step(damage: impl Fn(&Home)) {
+    for step in 1..=STEPS {
+        let home = Home::new();
+        let receiver = Receiver::good();
+        let mut events = 0;
+        for times in 0..3 {
+            let life = live(&home, &receiver.url(), events, Some((step, times)));
+            assert!(life.synced);
+            assert!(life.aborted || times > 0, "step {step} was not reached");
+            events += EVENTS;
+            damage(&home);
+        }
+        let (status, report) = home.flush(&receiver.url(), &[]);
+        assert_eq!(status, 0, "step {step}: {report}");
+        check(&home, &receiver, events);
+    }
+}
+
+#[test]
+fn a_process_may_die_after_every_step() {
+    die_at_every_step(|_| {});
+}
+
+#[test]
+fn a_process_may_die_after_every_step_and_the_store_be_deleted() {
+    die_at_every_step(|home| std::fs::remove_dir_all(home.telemetry().join("spool")).unwrap());
+}
