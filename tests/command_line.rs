@@ -5,7 +5,8 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::receiver::{Receiver, Reply};
-use common::{Done, Home, finish, keys};
+use common::{Done, Home, LONG, finish, in_a_clean_process, keys, wait_until};
+use milepost::{Client, Event, Product};
 use serde_json::{Value, json};
 
 /// A product file that declares what it takes.
@@ -623,4 +624,33 @@ fn peek_shows_milestones_where_they_go_and_only_those_that_will() {
             assert_eq!(home.milepost(&["milestone", "first_job"]).status, 0);
         }
     }
+}
+
+#[test]
+fn commands_take_the_store_from_a_running_worker_and_give_it_back() {
+    in_a_clean_process("commands_take_the_store_from_a_running_worker_and_give_it_back", || {
+        let home = Home::new();
+        let product = Product::from_file(home.product_file()).unwrap();
+        let client = Client::builder(product).home(home.path().join(".acme-worker")).build().unwrap();
+        let is_owner = || home.status()["owner"] == json!({"pid": std::process::id()});
+        wait_until("the worker holds the store", is_owner);
+        let receiver = Receiver::good();
+        for flushed in 1..=2 {
+            for number in 0..100 {
+                client.enqueue(Event::new("job_finished").with("number", number));
+            }
+            client.sync(LONG).unwrap();
+            assert_eq!(home.peek().len(), 100);
+            // What the worker has in its hands is delivered, too.
+            let (exit, report) = home.flush(&receiver.url(), &[]);
+            assert_eq!((exit, &report["delivered"], &report["held_journals"]), (0, &json!(100), &json!(0)));
+            assert_eq!(receiver.taken_once().len(), flushed * 100);
+            wait_until("the worker holds the store again", is_owner);
+        }
+        client.enqueue(Event::new("job_finished"));
+        client.sync(LONG).unwrap();
+        assert_eq!(home.json(&["purge", "--yes"]), json!({"purged": 1}));
+        client.shutdown(LONG).unwrap();
+        assert_eq!(home.status()["owner"], Value::Null);
+    });
 }
