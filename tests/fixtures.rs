@@ -67,7 +67,8 @@ fn write_the_fixture() {
     let home = Home::with(DECLARED);
     let enqueue = |range: std::ops::Range<u32>| {
         let line = |number: u32| {
-            let (rows, ok, seconds) = (i64::from(number) * -977, number % 2 == 0, f64::from(number) / 8.0);
+            let (rows, ok, seconds) =
+                (i64::from(number) * -977, number.is_multiple_of(2), f64::from(number) / 8.0);
             let region =
                 ["eu", "us", "süd", "", "a longer name of a region, which LZ4 shrinks"][number as usize % 5];
             format!(

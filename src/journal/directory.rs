@@ -62,8 +62,13 @@ impl FromStr for JournalName {
 }
 
 /// The names of the oldest journals in `directory`, in the order in which they would go: milestones first,
-/// then by age. At most `most`, so that a directory of any size costs the same memory.
-pub(crate) fn oldest(directory: &Path, most: usize) -> io::Result<Vec<JournalName>> {
+/// then by age. At most `most` of those that are `wanted`, so that a directory of any size costs the same
+/// memory.
+pub(crate) fn oldest(
+    directory: &Path,
+    most: usize,
+    wanted: impl Fn(&JournalName) -> bool,
+) -> io::Result<Vec<JournalName>> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -73,6 +78,9 @@ pub(crate) fn oldest(directory: &Path, most: usize) -> io::Result<Vec<JournalNam
         let Some(name) = entry?.file_name().to_str().and_then(|name| name.parse::<JournalName>().ok()) else {
             continue;
         };
+        if !wanted(&name) {
+            continue;
+        }
         heap.push(name);
         if heap.len() > most {
             heap.pop();
@@ -96,8 +104,10 @@ mod tests {
         for stranger in [".new-1", "x.journal", "000-1.now", "README"] {
             std::fs::write(directory.path().join(stranger), "").unwrap();
         }
-        assert_eq!(oldest(directory.path(), 10).unwrap(), names);
-        assert_eq!(oldest(directory.path(), 3).unwrap(), names[..3]);
-        assert_eq!(oldest(&directory.path().join("none"), 3).unwrap(), []);
+        let all = |_: &JournalName| true;
+        assert_eq!(oldest(directory.path(), 10, all).unwrap(), names);
+        assert_eq!(oldest(directory.path(), 3, all).unwrap(), names[..3]);
+        assert_eq!(oldest(directory.path(), 3, |name| !name.is_now()).unwrap(), names[2..]);
+        assert_eq!(oldest(&directory.path().join("none"), 3, all).unwrap(), []);
     }
 }

@@ -158,5 +158,5 @@ pub(super) fn is_held(installation: &Installation, name: &JournalName) -> bool {
 
 /// The journals in a directory, in the order in which they would go.
 pub(super) fn names(directory: &Path) -> Vec<JournalName> {
-    oldest(directory, usize::MAX).unwrap_or_default()
+    oldest(directory, usize::MAX, |_| true).unwrap_or_default()
 }

@@ -112,7 +112,8 @@ impl Engine {
         let due = self.turned_at.is_none_or(|at| now.duration_since(at) >= TURN_EVERY);
         if due && self.destinations.iter().any(Destination::is_well) {
             self.turned_at = Some(now);
-            let anything = oldest(&self.installation.journals(), 1).is_ok_and(|names| !names.is_empty());
+            let anything =
+                oldest(&self.installation.journals(), 1, |_| true).is_ok_and(|names| !names.is_empty());
             if anything && self.installation.ask_for_turn().is_err() {
                 log::warn!("{} cannot be touched", self.installation.turn().display());
             }

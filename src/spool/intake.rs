@@ -3,18 +3,17 @@
 //! The order is what makes it safe to die anywhere: the journal's lock, its rename into `taken/`, its bytes
 //! and both directories durable, and only then transactions, each with the place up to which it is entered.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use super::books::DropReason;
-use super::core::{Mark, Spool, SpoolError};
-use super::keys::{self, EntryKey};
+use super::core::{Spool, SpoolError};
+use super::enter::destination_of;
+use super::keys;
 use super::ledger::Taken;
-use super::queue::BlockInfo;
 use super::step::{Step, reached};
 use super::store::Changes;
-use super::{DEFAULT, LOCAL};
-use crate::block::{Block, Class, Counts, End, JournalId, Kind, Origin, encode};
+use crate::block::{Counts, JournalId, Kind, Origin, encode};
 use crate::clock;
 use crate::installation::fs::{self, Locked};
 use crate::journal::{Contents, Found, JournalError, JournalName, oldest};
@@ -29,21 +28,25 @@ pub(crate) struct Intake {
     candidates: VecDeque<JournalName>,
     looked_at: Option<Instant>,
     left_some: bool,
+    /// Journals whose events stay on this host: in them they cost nothing, in the store they would.
+    staying: HashSet<JournalName>,
+}
+
+/// What came of taking a journal.
+enum Took {
+    Journal(Reading),
+    /// All of its events stay on this host.
+    Staying,
+    /// It is not free, is none of ours, or was dealt with.
+    Nothing,
 }
 
 /// A taken journal that is being entered.
-struct Reading {
-    id: JournalId,
+pub(super) struct Reading {
+    pub(super) id: JournalId,
     /// Whether a milestone stands in it.
     urgent: bool,
-    contents: Contents,
-}
-
-/// What was found in the store's favour while some blocks were entered.
-struct Entering {
-    changes: Changes,
-    blocks: u32,
-    taken: Taken,
+    pub(super) contents: Contents,
 }
 
 impl Intake {
@@ -59,7 +62,7 @@ impl Intake {
             // What was begun waits for room; a milestone passes it.
             let urgent = match spool.begun(true)? {
                 Some(reading) => Some(reading),
-                None => self.take_next(spool, true)?,
+                None => self.take_next(spool, true, false)?,
             };
             let Some(reading) = urgent else { return Ok(false) };
             while !spool.enter(&reading)? {}
@@ -68,7 +71,7 @@ impl Intake {
         if self.reading.is_none() {
             self.reading = match spool.begun(urgent_only)? {
                 Some(reading) => Some(reading),
-                None => self.take_next(spool, urgent_only)?,
+                None => self.take_next(spool, urgent_only, false)?,
             };
         }
         let Some(reading) = &self.reading else { return Ok(false) };
@@ -81,6 +84,7 @@ impl Intake {
     /// Takes every free journal and deletes its events, booked as `reason`. Returns how many events.
     pub(crate) fn discard_all(&mut self, spool: &mut Spool, reason: DropReason) -> Result<u64, SpoolError> {
         let mut events = 0;
+        self.staying.clear();
         loop {
             let reading = match self.reading.take() {
                 Some(reading) => Some(reading),
@@ -88,7 +92,7 @@ impl Intake {
                     Some(reading) => Some(reading),
                     None => {
                         self.look_again();
-                        self.take_next(spool, false)?
+                        self.take_next(spool, false, true)?
                     }
                 },
             };
@@ -99,7 +103,12 @@ impl Intake {
         }
     }
 
-    fn take_next(&mut self, spool: &mut Spool, urgent_only: bool) -> Result<Option<Reading>, SpoolError> {
+    fn take_next(
+        &mut self,
+        spool: &mut Spool,
+        urgent_only: bool,
+        local_too: bool,
+    ) -> Result<Option<Reading>, SpoolError> {
         if spool.taken.len() >= INTAKE_JOURNALS_MAX {
             return Ok(None);
         }
@@ -108,15 +117,18 @@ impl Intake {
         // A milestone may have come meanwhile; and a full look may have left some out.
         if !looked_lately || (self.candidates.is_empty() && self.left_some) {
             let directory = spool.installation.journals();
-            let found = oldest(&directory, INTAKE_JOURNALS_MAX).map_err(SpoolError::io("read", directory))?;
+            let found = oldest(&directory, INTAKE_JOURNALS_MAX, |name| !self.staying.contains(name))
+                .map_err(SpoolError::io("read", directory))?;
             self.looked_at = Some(now);
             self.left_some = found.len() == INTAKE_JOURNALS_MAX;
             self.candidates = found.into();
         }
         while self.candidates.front().is_some_and(|name| !urgent_only || name.is_now()) {
             let Some(name) = self.candidates.pop_front() else { break };
-            if let Some(reading) = spool.take(name)? {
-                return Ok(Some(reading));
+            match spool.take(name, local_too)? {
+                Took::Journal(reading) => return Ok(Some(reading)),
+                Took::Staying => drop(self.staying.insert(name)),
+                Took::Nothing => {}
             }
         }
         Ok(None)
@@ -152,16 +164,16 @@ impl Spool {
         }
     }
 
-    /// Moves a free journal into `taken/`, durably. `None` where it is not free, or none of ours.
-    fn take(&mut self, name: JournalName) -> Result<Option<Reading>, SpoolError> {
+    /// Moves a free journal into `taken/`, durably.
+    fn take(&mut self, name: JournalName, local_too: bool) -> Result<Took, SpoolError> {
         let journals = self.installation.journals();
         let path = journals.join(name.to_string());
         let file = match fs::lock(&path) {
             Ok(Locked::Ours(file)) => file,
-            Ok(Locked::Busy | Locked::Gone) => return Ok(None),
+            Ok(Locked::Busy | Locked::Gone) => return Ok(Took::Nothing),
             Err(error) => {
                 log::warn!("{} cannot be opened: {error}", path.display());
-                return Ok(None);
+                return Ok(Took::Nothing);
             }
         };
         let contents = match Contents::read(&file) {
@@ -172,20 +184,23 @@ impl Spool {
                 self.meta.books.damaged += 1;
                 std::fs::rename(&path, &aside).map_err(SpoolError::io("rename", path))?;
                 self.commit(Changes::new(), 0, 0)?;
-                return Ok(None);
+                return Ok(Took::Nothing);
             }
             Err(error) => {
                 log::warn!("{} stays where it is: {error}", path.display());
-                return Ok(None);
+                return Ok(Took::Nothing);
             }
         };
         reached(Step::JournalLocked);
+        if !local_too && !name.is_now() && stays(&contents) {
+            return Ok(Took::Staying);
+        }
         let id = contents.header.id;
         let directory = self.installation.taken();
         let taken_path = directory.join(name.to_string());
         if self.taken.contains_key(&id) || taken_path.exists() {
             log::error!("{} was taken in before and stays where it is", path.display());
-            return Ok(None);
+            return Ok(Took::Nothing);
         }
         std::fs::rename(&path, &taken_path).map_err(SpoolError::io("rename", path))?;
         reached(Step::JournalTaken);
@@ -199,153 +214,30 @@ impl Spool {
         if reading.contents.header.epoch != self.epoch {
             log::info!("{name} was written before somebody said no, and is deleted");
             self.discard(&reading, DropReason::Consent)?;
-            return Ok(None);
+            return Ok(Took::Nothing);
         }
-        Ok(Some(reading))
-    }
-
-    /// Enters the next few blocks of a taken journal. `true` once all of it is entered.
-    fn enter(&mut self, reading: &Reading) -> Result<bool, SpoolError> {
-        let Some(taken) = self.taken.get(&reading.id).cloned() else { return Ok(true) };
-        let most = self.blocks_a_transaction() as u32;
-        let start = taken.place;
-        let mut entering = Entering { changes: Changes::new(), blocks: 0, taken };
-        let mut whole = true;
-        for found in reading.contents.from(start) {
-            if entering.blocks == most {
-                whole = false;
-                break;
-            }
-            self.enter_found(found, &mut entering);
-        }
-        let Entering { mut changes, blocks, mut taken } = entering;
-        taken.whole = whole;
-        changes.insert(keys::taken(taken.id), Some(encode(&taken)));
-        self.taken.insert(taken.id, taken);
-        self.commit(changes, blocks, blocks)?;
-        reached(Step::BlocksEntered);
-        Ok(whole)
-    }
-
-    fn enter_found(&mut self, found: Found<'_>, entering: &mut Entering) {
-        let (block, end) = match found {
-            Found::Block { block, end } => (block, end),
-            Found::Damage { end } => {
-                self.damage(&mut entering.taken);
-                entering.taken.place = end;
-                return;
-            }
-            Found::Torn => return self.damage(&mut entering.taken),
-        };
-        entering.taken.place = end;
-        match block.kind {
-            Kind::Origin => match block.note::<Origin>() {
-                Ok(origin) if origin.id() == block.origin => {
-                    entering.changes.insert(keys::origin(block.origin), Some(encode(&origin)));
-                    self.origins.insert(block.origin, origin.into());
-                }
-                _ => self.damage(&mut entering.taken),
-            },
-            Kind::Events => self.enter_events(&block, entering),
-            Kind::Counts => match block.note::<Counts>() {
-                Ok(counts) => {
-                    self.meta.books.count(&counts);
-                    entering.taken.books.count(&counts);
-                }
-                Err(_) => self.damage(&mut entering.taken),
-            },
-            Kind::End => match block.note::<End>() {
-                Ok(end) => self.skip_to(end.events, &mut entering.taken),
-                Err(_) => self.damage(&mut entering.taken),
-            },
-            Kind::Unknown(_) => {}
-        }
-    }
-
-    fn enter_events(&mut self, block: &Block<'_>, entering: &mut Entering) {
-        let taken = &mut entering.taken;
-        if block.journal == taken.id {
-            if block.first < taken.next {
-                // A copy of what was entered before.
-                return self.damage(taken);
-            }
-            self.skip_to(block.first, taken);
-            taken.next = block.first + u32::from(block.count);
-        }
-        let events = u64::from(block.count);
-        let Some(mode) = self.origins.get(&block.origin).map(|origin| origin.mode) else {
-            self.damage(taken);
-            return self.accept(taken, DEFAULT, events, Some(DropReason::Damaged));
-        };
-        let destination = if mode == Mode::Local { LOCAL } else { DEFAULT };
-        if block.class == Class::Milestone && !self.mark(block, entering) {
-            return self.accept(&mut entering.taken, destination, events, Some(DropReason::AlreadyReached));
-        }
-        let taken = &mut entering.taken;
-        self.accept(taken, destination, events, None);
-        let sequence = self.meta.next_sequence;
-        self.meta.next_sequence += 1;
-        let key = EntryKey { destination: self.destination(destination), class: block.class, sequence };
-        let owed = u128::MAX >> (128 - u32::from(block.count));
-        let info = BlockInfo {
-            journal: taken.id,
-            origin: block.origin,
-            bytes: block.bytes.len() as u32,
-            time: block.time,
-            owners: 0,
-        };
-        self.queue.add_block(sequence, info);
-        let added = self.queue.add_entry(key, owed);
-        debug_assert!(added, "the block was added a line above");
-        entering.changes.insert(keys::block(sequence), Some([taken.id.0.as_bytes(), block.bytes].concat()));
-        entering.changes.insert(keys::entry(key), Some(owed.to_be_bytes().to_vec()));
-        entering.blocks += 1;
-        taken.blocks += 1;
-    }
-
-    /// Marks the milestone of a block; `false` when it had been reached before.
-    fn mark(&mut self, block: &Block<'_>, entering: &mut Entering) -> bool {
-        let Some(name) = block.raw().ok().and_then(|raw| {
-            let record = block.records(&raw).next()?.ok()?;
-            Some(record.name.to_owned())
-        }) else {
-            return true;
-        };
-        let mark = Mark { time: block.time };
-        entering.changes.insert(keys::mark(&name), Some(encode(&mark)));
-        self.marks.insert(name)
-    }
-
-    /// Books events that were accepted: into the spool's books and into what the journal contributed.
-    fn accept(&mut self, taken: &mut Taken, destination: &str, events: u64, dropped: Option<DropReason>) {
-        for account in [self.meta.books.account(destination), taken.books.account(destination)] {
-            account.accepted += events;
-            if let Some(reason) = dropped {
-                account.drop(reason, events);
-            }
-        }
-    }
-
-    fn damage(&mut self, taken: &mut Taken) {
-        self.meta.books.damaged += 1;
-        taken.books.damaged += 1;
-    }
-
-    /// Indexes run on without a gap, so one shows how many events were lost to damage.
-    fn skip_to(&mut self, index: u32, taken: &mut Taken) {
-        if index > taken.next {
-            self.accept(taken, DEFAULT, u64::from(index - taken.next), Some(DropReason::Damaged));
-            taken.next = index;
-        }
+        Ok(Took::Journal(reading))
     }
 
     /// Deletes what a taken journal still had to be entered, booked by its blocks' headers.
     fn discard(&mut self, reading: &Reading, reason: DropReason) -> Result<u64, SpoolError> {
         let Some(mut taken) = self.taken.get(&reading.id).cloned() else { return Ok(0) };
-        let mut events = 0;
+        let mut modes = HashMap::new();
+        let mut discarded = 0;
         for found in reading.contents.from(taken.place) {
             match found {
-                Found::Block { block, .. } if block.kind == Kind::Events => events += u64::from(block.count),
+                Found::Block { block, .. } if block.kind == Kind::Events => {
+                    let known = modes.get(&block.origin).copied();
+                    let mode = known.or_else(|| Some(self.origins.get(&block.origin)?.mode));
+                    let events = u64::from(block.count);
+                    self.accept(&mut taken, destination_of(mode.unwrap_or_default()), events, Some(reason));
+                    discarded += events;
+                }
+                Found::Block { block, .. } if block.kind == Kind::Origin => {
+                    if let Ok(origin) = block.note::<Origin>() {
+                        modes.insert(block.origin, origin.mode);
+                    }
+                }
                 Found::Block { block, .. } if block.kind == Kind::Counts => {
                     if let Ok(counts) = block.note::<Counts>() {
                         self.meta.books.count(&counts);
@@ -356,13 +248,18 @@ impl Spool {
                 Found::Damage { .. } | Found::Torn => self.damage(&mut taken),
             }
         }
-        self.accept(&mut taken, DEFAULT, events, Some(reason));
         taken.place = reading.contents.len();
         taken.whole = true;
         let record = encode(&taken);
         self.taken.insert(taken.id, taken);
         self.commit([(keys::taken(reading.id), Some(record))].into(), 0, 1)?;
         self.tidy(true)?;
-        Ok(events)
+        Ok(discarded)
     }
+}
+
+/// Whether all events of a journal stay on this host.
+fn stays(contents: &Contents) -> bool {
+    let mut origins = contents.blocks_with_ends().filter(|(block, _)| block.kind == Kind::Origin);
+    origins.all(|(block, _)| block.note::<Origin>().is_ok_and(|origin| origin.mode == Mode::Local))
 }

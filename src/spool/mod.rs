@@ -14,6 +14,7 @@
 
 mod books;
 mod core;
+mod enter;
 mod intake;
 mod keys;
 mod ledger;

@@ -126,8 +126,11 @@ impl World {
     }
 
     fn append(&mut self, events: u32, a_block: u32) {
-        let origin = origin();
-        let mut journal = Journal::create(&self.installation().journals(), &origin).unwrap();
+        self.append_of(&origin(), events, a_block);
+    }
+
+    fn append_of(&mut self, origin: &Origin, events: u32, a_block: u32) {
+        let mut journal = Journal::create(&self.installation().journals(), origin).unwrap();
         let mut builder = BlockBuilder::new();
         for first in (0..events).step_by(a_block as usize) {
             let count = a_block.min(events - first);
@@ -404,6 +407,21 @@ fn what_was_collected_before_somebody_said_no_is_dropped_for_consent() {
     while intake.step(&mut spool, false).unwrap() {}
     let account = spool.books().total();
     assert_eq!(account.dropped, [(DropReason::Consent, 100)].into());
+    assert_eq!((account.accepted, account.waiting()), (100, 0));
+    assert_eq!(names(world.installation().journals()), [""; 0]);
+}
+
+#[test]
+fn events_that_stay_on_this_host_cost_the_store_nothing_and_can_be_purged() {
+    let mut world = World::new();
+    world.append_of(&Origin { mode: Mode::Local, ..origin() }, 100, 10);
+    world.append(50, 10);
+    let mut intake = Intake::default();
+    while intake.step(world.spool(), false).unwrap() {}
+    assert_eq!(world.spool().queue.blocks(), 5);
+    assert_eq!(names(world.installation().journals()).len(), 1);
+    assert_eq!(intake.discard_all(world.spool(), DropReason::Purged).unwrap(), 100);
+    let account = &world.spool().books().accounts[LOCAL];
     assert_eq!((account.accepted, account.waiting()), (100, 0));
     assert_eq!(names(world.installation().journals()), [""; 0]);
 }

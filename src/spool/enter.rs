@@ -1,0 +1,169 @@
+//! Enters the blocks of a taken journal into the store, a few a transaction.
+
+use super::books::DropReason;
+use super::core::{Mark, Spool, SpoolError};
+use super::intake::Reading;
+use super::keys::{self, EntryKey};
+use super::ledger::Taken;
+use super::queue::BlockInfo;
+use super::step::{Step, reached};
+use super::store::Changes;
+use super::{DEFAULT, LOCAL};
+use crate::block::{Block, Class, Counts, End, Kind, Origin, encode};
+use crate::journal::Found;
+use crate::product::Mode;
+
+/// What was found in the store's favour while some blocks were entered.
+struct Entering {
+    changes: Changes,
+    blocks: u32,
+    taken: Taken,
+}
+
+impl Spool {
+    /// Enters the next few blocks of a taken journal. `true` once all of it is entered.
+    pub(super) fn enter(&mut self, reading: &Reading) -> Result<bool, SpoolError> {
+        let Some(taken) = self.taken.get(&reading.id).cloned() else { return Ok(true) };
+        let most = self.blocks_a_transaction() as u32;
+        let start = taken.place;
+        let mut entering = Entering { changes: Changes::new(), blocks: 0, taken };
+        let mut whole = true;
+        for found in reading.contents.from(start) {
+            if entering.blocks == most {
+                whole = false;
+                break;
+            }
+            self.enter_found(found, &mut entering);
+        }
+        let Entering { mut changes, blocks, mut taken } = entering;
+        taken.whole = whole;
+        changes.insert(keys::taken(taken.id), Some(encode(&taken)));
+        self.taken.insert(taken.id, taken);
+        self.commit(changes, blocks, blocks)?;
+        reached(Step::BlocksEntered);
+        Ok(whole)
+    }
+
+    fn enter_found(&mut self, found: Found<'_>, entering: &mut Entering) {
+        let (block, end) = match found {
+            Found::Block { block, end } => (block, end),
+            Found::Damage { end } => {
+                self.damage(&mut entering.taken);
+                entering.taken.place = end;
+                return;
+            }
+            Found::Torn => return self.damage(&mut entering.taken),
+        };
+        entering.taken.place = end;
+        match block.kind {
+            Kind::Origin => match block.note::<Origin>() {
+                Ok(origin) if origin.id() == block.origin => {
+                    entering.changes.insert(keys::origin(block.origin), Some(encode(&origin)));
+                    self.origins.insert(block.origin, origin.into());
+                }
+                _ => self.damage(&mut entering.taken),
+            },
+            Kind::Events => self.enter_events(&block, entering),
+            Kind::Counts => match block.note::<Counts>() {
+                Ok(counts) => {
+                    self.meta.books.count(&counts);
+                    entering.taken.books.count(&counts);
+                }
+                Err(_) => self.damage(&mut entering.taken),
+            },
+            Kind::End => match block.note::<End>() {
+                Ok(end) => self.skip_to(end.events, &mut entering.taken),
+                Err(_) => self.damage(&mut entering.taken),
+            },
+            Kind::Unknown(_) => {}
+        }
+    }
+
+    fn enter_events(&mut self, block: &Block<'_>, entering: &mut Entering) {
+        let taken = &mut entering.taken;
+        if block.journal == taken.id {
+            if block.first < taken.next {
+                // A copy of what was entered before.
+                return self.damage(taken);
+            }
+            self.skip_to(block.first, taken);
+            taken.next = block.first + u32::from(block.count);
+        }
+        let events = u64::from(block.count);
+        let Some(mode) = self.origins.get(&block.origin).map(|origin| origin.mode) else {
+            self.damage(taken);
+            return self.accept(taken, DEFAULT, events, Some(DropReason::Damaged));
+        };
+        let destination = destination_of(mode);
+        if block.class == Class::Milestone && !self.mark(block, entering) {
+            return self.accept(&mut entering.taken, destination, events, Some(DropReason::AlreadyReached));
+        }
+        let taken = &mut entering.taken;
+        self.accept(taken, destination, events, None);
+        let sequence = self.meta.next_sequence;
+        self.meta.next_sequence += 1;
+        let key = EntryKey { destination: self.destination(destination), class: block.class, sequence };
+        let owed = u128::MAX >> (128 - u32::from(block.count));
+        let info = BlockInfo {
+            journal: taken.id,
+            origin: block.origin,
+            bytes: block.bytes.len() as u32,
+            time: block.time,
+            owners: 0,
+        };
+        self.queue.add_block(sequence, info);
+        let added = self.queue.add_entry(key, owed);
+        debug_assert!(added, "the block was added a line above");
+        entering.changes.insert(keys::block(sequence), Some([taken.id.0.as_bytes(), block.bytes].concat()));
+        entering.changes.insert(keys::entry(key), Some(owed.to_be_bytes().to_vec()));
+        entering.blocks += 1;
+        taken.blocks += 1;
+    }
+
+    /// Marks the milestone of a block; `false` when it had been reached before.
+    fn mark(&mut self, block: &Block<'_>, entering: &mut Entering) -> bool {
+        let Some(name) = block.raw().ok().and_then(|raw| {
+            let record = block.records(&raw).next()?.ok()?;
+            Some(record.name.to_owned())
+        }) else {
+            return true;
+        };
+        let mark = Mark { time: block.time };
+        entering.changes.insert(keys::mark(&name), Some(encode(&mark)));
+        self.marks.insert(name)
+    }
+
+    /// Books events that were accepted: into the spool's books and into what the journal contributed.
+    pub(super) fn accept(
+        &mut self,
+        taken: &mut Taken,
+        destination: &str,
+        events: u64,
+        dropped: Option<DropReason>,
+    ) {
+        for account in [self.meta.books.account(destination), taken.books.account(destination)] {
+            account.accepted += events;
+            if let Some(reason) = dropped {
+                account.drop(reason, events);
+            }
+        }
+    }
+
+    pub(super) fn damage(&mut self, taken: &mut Taken) {
+        self.meta.books.damaged += 1;
+        taken.books.damaged += 1;
+    }
+
+    /// Indexes run on without a gap, so one shows how many events were lost to damage.
+    fn skip_to(&mut self, index: u32, taken: &mut Taken) {
+        if index > taken.next {
+            self.accept(taken, DEFAULT, u64::from(index - taken.next), Some(DropReason::Damaged));
+            taken.next = index;
+        }
+    }
+}
+
+/// The destination of the events of a mode.
+pub(super) fn destination_of(mode: Mode) -> &'static str {
+    if mode == Mode::Local { LOCAL } else { DEFAULT }
+}
