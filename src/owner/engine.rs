@@ -171,8 +171,10 @@ impl Engine {
         let Some(destination) = self.destinations.iter_mut().find(flying) else { return Ok(()) };
         let Some(Flight { piece, .. }) = destination.flight.take() else { return Ok(()) };
         reached(Step::BatchReported);
-        self.requests += u64::from(report.bytes > 0);
-        self.bytes += report.bytes;
+        if report.answer.is_some() {
+            self.requests += 1;
+            self.bytes += report.bytes;
+        }
         let (name, number) = (destination.name.clone(), destination.number);
         let (piece, damaged) = piece.without(&report.damaged);
         if !damaged.0.is_empty() {

@@ -30,7 +30,7 @@ pub struct FlushReport {
     pub dropped: u64,
     /// Journals that a process holds and did not let go of: it is stopped.
     pub held_journals: u64,
-    /// HTTP requests.
+    /// HTTP requests that were answered.
     pub requests: u64,
     /// Bytes of their bodies, as sent.
     pub bytes: u64,
