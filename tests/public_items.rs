@@ -8,26 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What nobody here names, and why it is there.
-const EXCEPTIONS: [(&str, &str); 20] = [
-    ("ClientBuilder::capacity", "for hosts with longer bursts or less memory than most"),
-    ("ClientBuilder::sync_every", "what a power cut may lose is the host's to choose"),
+const EXCEPTIONS: [(&str, &str); 9] = [
     ("DeadEvent", "what Admin::dead returns"),
     ("DestinationStatus", "a part of Status"),
     ("DropReason", "the keys of Status::dropped"),
-    ("Error::is_locked", "a predicate of the one error, so that hosts need not match its kind"),
-    ("Error::is_refused", "the same"),
-    ("Error::is_timeout", "the same"),
     ("Limit", "what Event::broken_limit returns"),
-    ("Mode", "what ClientBuilder::mode takes"),
     ("OwnerStatus", "a part of Status"),
     ("PeekedEvent", "what Admin::peek shows"),
-    ("Product::folder", "the program reads it from the product file, an embedding program has this"),
-    ("Product::home_env", "the same"),
-    ("Product::notice", "the same"),
-    ("Product::opt_out_env", "the same"),
     ("Refusal", "the keys of Status::refused, and what EnqueueError::Refused holds"),
     ("Stats", "what Client::stats returns"),
-    ("SyncEvery", "what ClientBuilder::sync_every takes"),
     ("Waiting", "a part of Status"),
 ];
 
