@@ -39,6 +39,24 @@ impl Origin {
         OriginId(named_bytes(&encode(self)))
     }
 
+    /// An origin for tests.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Self {
+            device_id: "d".into(),
+            product: "prefect".into(),
+            product_version: "3.8.8".into(),
+            runtime: "python".into(),
+            runtime_version: "3.11.7".into(),
+            platform: "Linux".into(),
+            architecture: "x86_64".into(),
+            mode: Mode::On,
+            ephemeral: false,
+            container: false,
+            library: "0.1.0".into(),
+        }
+    }
+
     pub(crate) fn epoch(&self) -> Epoch {
         Epoch::of(&self.device_id)
     }

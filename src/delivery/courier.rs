@@ -163,25 +163,12 @@ mod tests {
     use crate::block::{BlockBuilder, Class, JournalId, Origin};
     use crate::delivery::Endpoint;
     use crate::delivery::receiver::{Receiver, Reply};
-    use crate::product::Mode;
 
     /// Long enough that no test passes because it ran out.
     const LONG: Duration = Duration::from_secs(60);
 
     fn job(id: u64, events: u32) -> Job {
-        let origin = Origin {
-            device_id: "d".into(),
-            product: "prefect".into(),
-            product_version: "3.8.8".into(),
-            runtime: String::new(),
-            runtime_version: String::new(),
-            platform: "Linux".into(),
-            architecture: "x86_64".into(),
-            mode: Mode::On,
-            ephemeral: false,
-            container: false,
-            library: "0.1.0".into(),
-        };
+        let origin = Origin::sample();
         let mut builder = BlockBuilder::new();
         for index in 0..events {
             builder.push(1_795_424_400_000_000, Event::new("e").with("index", index).bytes());

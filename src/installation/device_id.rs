@@ -16,19 +16,18 @@ pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
             let text = String::from_utf8(bytes).ok();
             Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // A file that is larger than any device id is unreadable, which is as good as none.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
 
 pub(super) fn read_or_make(directory: &Path) -> io::Result<String> {
     let path = directory.join("device_id");
-    match read(&path) {
-        Ok(Some(id)) => return Ok(id),
-        Ok(None) => {}
-        // Larger than any device id: unreadable, so a new one takes its place.
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
-        Err(error) => return Err(error),
+    if let Some(id) = read(&path)? {
+        return Ok(id);
     }
     let id = Uuid::new_v4().hyphenated().to_string();
     let hidden = directory.join(format!(".device_id-{}", Uuid::new_v4().simple()));

@@ -260,6 +260,8 @@ impl Spool {
 
 /// Whether all events of a journal stay on this host.
 fn stays(contents: &Contents) -> bool {
-    let mut origins = contents.blocks_with_ends().filter(|(block, _)| block.kind == Kind::Origin);
-    origins.all(|(block, _)| block.note::<Origin>().is_ok_and(|origin| origin.mode == Mode::Local))
+    let origins = contents.blocks_with_ends().filter(|(block, _)| block.kind == Kind::Origin);
+    let mut modes = origins.map(|(block, _)| block.note::<Origin>().map(|origin| origin.mode)).peekable();
+    // One whose origin is damaged is no such journal.
+    modes.peek().is_some() && modes.all(|mode| mode == Ok(Mode::Local))
 }

@@ -79,22 +79,6 @@ struct World {
     losses: u64,
 }
 
-fn origin() -> Origin {
-    Origin {
-        device_id: "device".into(),
-        product: "model".into(),
-        product_version: "1".into(),
-        runtime: String::new(),
-        runtime_version: String::new(),
-        platform: "Linux".into(),
-        architecture: "x86_64".into(),
-        mode: Mode::On,
-        ephemeral: false,
-        container: false,
-        library: "0".into(),
-    }
-}
-
 impl World {
     fn new() -> Self {
         let mut world = Self {
@@ -117,7 +101,7 @@ impl World {
 
     fn open(&mut self) {
         let owner = Owner { pid: 1, version: "0".into(), delivers: true };
-        self.spool = Some(Spool::open(&self.installation(), Epoch::of("device"), owner).unwrap());
+        self.spool = Some(Spool::open(&self.installation(), Origin::sample().epoch(), owner).unwrap());
         self.intake = Intake::default();
     }
 
@@ -126,7 +110,7 @@ impl World {
     }
 
     fn append(&mut self, events: u32, a_block: u32) {
-        self.append_of(&origin(), events, a_block);
+        self.append_of(&Origin::sample(), events, a_block);
     }
 
     fn append_of(&mut self, origin: &Origin, events: u32, a_block: u32) {
@@ -335,7 +319,7 @@ fn a_drained_store_gives_its_space_back() {
         };
         (0..900).map(|_| next()).collect()
     };
-    let origin = origin();
+    let origin = Origin::sample();
     for _ in 0..6 {
         let mut journal = Journal::create(&world.installation().journals(), &origin).unwrap();
         let mut builder = BlockBuilder::new();
@@ -414,7 +398,7 @@ fn what_was_collected_before_somebody_said_no_is_dropped_for_consent() {
 #[test]
 fn events_that_stay_on_this_host_cost_the_store_nothing_and_can_be_purged() {
     let mut world = World::new();
-    world.append_of(&Origin { mode: Mode::Local, ..origin() }, 100, 10);
+    world.append_of(&Origin { mode: Mode::Local, ..Origin::sample() }, 100, 10);
     world.append(50, 10);
     let mut intake = Intake::default();
     while intake.step(world.spool(), false).unwrap() {}

@@ -13,23 +13,14 @@ use super::*;
 use crate::Event;
 use crate::block::{Address, BlockBuilder, JournalId};
 use crate::delivery::{Answer, Format};
-use crate::product::Mode;
 
 type Properties = Vec<(String, Value<'static>)>;
 
 fn origin(version: &str) -> Arc<Origin> {
     Arc::new(Origin {
         device_id: "3e9b8b0c-5d2c-4e3a-9f43-0a5f1d6a7b8c".into(),
-        product: "prefect".into(),
         product_version: version.into(),
-        runtime: "python".into(),
-        runtime_version: "3.11.7".into(),
-        platform: "Linux".into(),
-        architecture: "x86_64".into(),
-        mode: Mode::On,
-        ephemeral: false,
-        container: false,
-        library: "0.1.0".into(),
+        ..Origin::sample()
     })
 }
 
