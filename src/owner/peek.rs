@@ -1,6 +1,7 @@
 //! What would be sent, in the order in which it would go. Nothing is taken in or changed.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::ser::SerializeMap;
@@ -56,57 +57,76 @@ pub(super) fn parcels(
     engine: Option<&Engine>,
     show: &mut dyn FnMut(Parcel) -> Result<bool>,
 ) -> Result<()> {
-    let leases = engine.map(|engine| engine.spool.waiting()).unwrap_or_default();
-    let entered: HashMap<_, _> = engine
-        .iter()
-        .flat_map(|engine| engine.spool.taken())
-        .map(|taken| (taken.name.clone(), taken.place))
-        .collect();
-    let mut reached = HashSet::new();
+    let mut walk = Walk { engine, reached: HashSet::new(), show };
     for urgent in [true, false] {
-        for (lease, engine) in leases.iter().zip(engine.iter().cycle()) {
-            if (lease.key.class == Class::Milestone) == urgent {
-                let (block, origin) = engine.spool.block(lease)?;
-                if !show(Parcel { block, owed: lease.events, origin })? {
-                    return Ok(());
-                }
-            }
-        }
-        for directory in [installation.taken(), installation.journals()] {
-            for name in census::names(&directory).into_iter().filter(|name| !urgent || name.is_now()) {
-                // One that is gone was taken in or delivered a moment ago.
-                let read = fs::open(&directory.join(name.to_string())).ok();
-                let Some(contents) = read.and_then(|file| Contents::read(&file).ok()) else { continue };
-                let place = entered.get(&name.to_string()).copied().unwrap_or(0);
-                let mut origins: HashMap<_, Arc<Origin>> = HashMap::new();
-                for (block, end) in contents.blocks_with_ends() {
-                    if let (Kind::Origin, Ok(origin)) = (block.kind, block.note::<Origin>()) {
-                        origins.insert(block.origin, origin.into());
-                    }
-                    let waits = block.kind == Kind::Events && end > place;
-                    let Some(origin) = origins.get(&block.origin).filter(|_| waits) else { continue };
-                    let is_milestone = block.class == Class::Milestone;
-                    let is_turn = !name.is_now() || is_milestone == urgent;
-                    if !is_turn || is_milestone && !is_news(&block, engine, &mut reached) {
-                        continue;
-                    }
-                    let owed = u128::MAX >> (128 - u32::from(block.count));
-                    if !show(Parcel { block: block.bytes.to_vec(), owed, origin: origin.clone() })? {
-                        return Ok(());
-                    }
-                }
-            }
+        let go_on = walk.store(urgent)?
+            && walk.directory(&installation.taken(), urgent)?
+            && walk.directory(&installation.journals(), urgent)?;
+        if !go_on {
+            break;
         }
     }
     Ok(())
 }
 
-/// Whether a milestone will go: it was not reached before, and stands in no journal before this one.
-fn is_news(block: &Block<'_>, engine: Option<&Engine>, reached: &mut HashSet<String>) -> bool {
-    let name = block.raw().ok().and_then(|raw| Some(block.records(&raw).next()?.ok()?.name.to_owned()));
-    name.is_none_or(|name| {
-        !engine.is_some_and(|engine| engine.spool.is_reached(&name)) && reached.insert(name)
-    })
+/// A walk over what waits. Each step says whether to go on.
+struct Walk<'a> {
+    engine: Option<&'a Engine>,
+    /// Milestones that were shown.
+    reached: HashSet<String>,
+    show: &'a mut dyn FnMut(Parcel) -> Result<bool>,
+}
+
+impl Walk<'_> {
+    /// Shows what is in the store: milestones where it is `urgent`, all else where not.
+    fn store(&mut self, urgent: bool) -> Result<bool> {
+        let Some(engine) = self.engine else { return Ok(true) };
+        for lease in engine.spool.waiting() {
+            if (lease.key.class == Class::Milestone) == urgent {
+                let (block, origin) = engine.spool.block(&lease)?;
+                if !(self.show)(Parcel { block, owed: lease.events, origin })? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Shows what is in journals and not in the store: the milestones of those that end in one where it is
+    /// `urgent`, all else where not.
+    fn directory(&mut self, directory: &Path, urgent: bool) -> Result<bool> {
+        for name in census::names(directory).into_iter().filter(|name| !urgent || name.is_now()) {
+            // One that is gone was taken in or delivered a moment ago.
+            let read = fs::open(&directory.join(name.to_string())).ok();
+            let Some(contents) = read.and_then(|file| Contents::read(&file).ok()) else { continue };
+            let place = self.engine.map_or(0, |engine| engine.spool.place(&name.to_string()));
+            let mut origins: HashMap<_, Arc<Origin>> = HashMap::new();
+            for (block, end) in contents.blocks_with_ends() {
+                if let (Kind::Origin, Ok(origin)) = (block.kind, block.note::<Origin>()) {
+                    origins.insert(block.origin, origin.into());
+                }
+                let waits = block.kind == Kind::Events && end > place;
+                let Some(origin) = origins.get(&block.origin).filter(|_| waits).cloned() else { continue };
+                let is_milestone = block.class == Class::Milestone;
+                let is_turn = !name.is_now() || is_milestone == urgent;
+                if !is_turn || is_milestone && !self.is_news(&block) {
+                    continue;
+                }
+                let owed = u128::MAX >> (128 - u32::from(block.count));
+                if !(self.show)(Parcel { block: block.bytes.to_vec(), owed, origin })? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether a milestone will go: it was not reached before, and stands in no journal before this one.
+    fn is_news(&mut self, block: &Block<'_>) -> bool {
+        let name = block.raw().ok().and_then(|raw| Some(block.records(&raw).next()?.ok()?.name.to_owned()));
+        let known = |name: &str| self.engine.is_some_and(|engine| engine.spool.is_reached(name));
+        name.is_none_or(|name| !known(&name) && self.reached.insert(name))
+    }
 }
 
 /// Shows the events of a parcel, one by one.

@@ -346,9 +346,9 @@ impl Spool {
         (owed.events, owed.bytes)
     }
 
-    /// The journals whose blocks are in the store.
-    pub(crate) fn taken(&self) -> impl Iterator<Item = &Taken> {
-        self.taken.values()
+    /// Up to which place the journal of this name is entered.
+    pub(crate) fn place(&self, name: &str) -> u64 {
+        self.taken.values().find(|taken| taken.name == name).map_or(0, |taken| taken.place)
     }
 
     pub(crate) fn books(&self) -> &Books {
