@@ -201,6 +201,7 @@ impl Client {
                 let writer = WriterSettings {
                     installation: installation.clone(),
                     declared: settings.product.declared.clone(),
+                    free_disk_min: settings.product.free_disk_min,
                     origin: Box::new(settings.origin()),
                 };
                 Writer::spawn(writer, channel.clone(), sync.clone()).map_err(failed)?;

@@ -70,15 +70,18 @@ pub(crate) const JOURNAL_CREATE_TRIES_MAX: u32 = 8;
 /// Largest index in a journal: 26 bits of an event's id.
 pub(crate) const JOURNAL_EVENTS_MAX: u32 = 1 << 26;
 
-/// A journal whose blocks hold fewer events than this on average is packed before it is let go: below
-/// it, block headers weigh more than a tenth of the events.
-pub(crate) const PACK_EVENTS_A_BLOCK: u64 = 32;
+/// A journal whose blocks are smaller than this on average is packed before it is let go: headers weigh more
+/// than a twentieth of it, and LZ4 finds little in small blocks.
+pub(crate) const PACK_BLOCK_BYTES: u64 = 1_280;
 
 /// Most bytes of a journal that are read: a turn may come one full channel late.
 pub(crate) const JOURNAL_READ_BYTES_MAX: u64 = 64 * MIB as u64;
 
 /// Longest text that counts as a device id; a longer file is unreadable.
 pub(crate) const DEVICE_ID_BYTES_MAX: usize = 256;
+
+/// Below so much free disk nothing is written, unless the product says otherwise: others need it more.
+pub(crate) const FREE_DISK_BYTES_MIN: u64 = 64 * MIB as u64;
 
 // ---- intervals of the writer and the sync thread ------------------------------------------------
 

@@ -79,8 +79,7 @@ impl Enqueue {
                 }
             }
         }
-        client.sync(SYNC_TIMEOUT)?;
-        client.shutdown(SYNC_TIMEOUT)?;
+        let durable = client.sync(SYNC_TIMEOUT).and_then(|()| client.shutdown(SYNC_TIMEOUT));
         let stats = client.stats();
         if stats.redacted > 0 {
             eprintln!("milepost: {} undeclared properties were left out", thousands(stats.redacted));
@@ -89,9 +88,10 @@ impl Enqueue {
             let refused: BTreeMap<&str, u64> =
                 stats.refused.iter().map(|(reason, events)| (reason.as_str(), *events)).collect();
             print_json(&serde_json::json!({ "accepted": stats.accepted, "refused": refused }))?;
-        } else {
+        } else if durable.is_ok() {
             print_line(&format!("{} events are durable", thousands(stats.accepted)))?;
         }
+        durable?;
         let lost: u64 = stats.refused.values().sum();
         Ok(if bad_lines == 0 && lost == 0 { DONE } else { FAILED })
     }

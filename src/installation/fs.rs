@@ -150,6 +150,11 @@ pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
+/// Bytes that are free where a directory lies, for who is not root.
+pub(crate) fn free_bytes(directory: &Path) -> io::Result<u64> {
+    sys::free_bytes(directory)
+}
+
 /// Bytes that a directory takes on the disk, with all that is in it.
 pub(crate) fn disk_bytes(directory: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
@@ -187,6 +192,11 @@ mod sys {
     pub(super) fn disk_bytes(found: &Metadata) -> u64 {
         found.blocks() * 512
     }
+
+    pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(directory)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
 }
 
 /// Elsewhere nothing is collected (consent says so), and what is here is never called.
@@ -209,5 +219,9 @@ mod sys {
 
     pub(super) fn disk_bytes(found: &Metadata) -> u64 {
         found.len()
+    }
+
+    pub(super) fn free_bytes(_: &Path) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }

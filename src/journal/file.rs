@@ -12,7 +12,7 @@ use crate::block::{Class, End, Epoch, JournalId, Kind, Origin, OriginId, write_n
 use crate::clock;
 use crate::installation::fs::{self, Locked};
 use crate::limits::{
-    JOURNAL_ADOPT_BYTES_MAX, JOURNAL_ADOPT_TRIES_MAX, JOURNAL_CREATE_TRIES_MAX, PACK_EVENTS_A_BLOCK,
+    JOURNAL_ADOPT_BYTES_MAX, JOURNAL_ADOPT_TRIES_MAX, JOURNAL_CREATE_TRIES_MAX, PACK_BLOCK_BYTES,
 };
 
 /// A journal that this process holds: nobody else writes it or takes it.
@@ -138,7 +138,7 @@ impl Journal {
 
     /// Whether its blocks are so small that their headers weigh.
     pub(crate) fn is_worth_packing(&self) -> bool {
-        self.blocks > 1 && u64::from(self.next) < self.blocks * PACK_EVENTS_A_BLOCK
+        self.blocks > 1 && self.len < self.blocks * PACK_BLOCK_BYTES
     }
 
     /// Writes the end, and the name that says that a milestone stands in it. It is free once the sync

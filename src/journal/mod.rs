@@ -29,6 +29,7 @@ mod file;
 mod header;
 mod pack;
 mod reader;
+mod room;
 mod sync;
 mod writer;
 

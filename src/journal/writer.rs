@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 
 use super::channel::{Channel, Slot};
 use super::file::Journal;
+use super::room::Room;
 use super::sync::SyncThread;
 use crate::admission::{Refusal, admit};
 use crate::block::{BlockBuilder, Class, Counts, Kind, Origin, OriginId, write_note};
@@ -25,6 +26,8 @@ const EVENTS_AN_APPEND_MAX: usize = 4_096;
 pub(crate) struct WriterSettings {
     pub(crate) installation: Installation,
     pub(crate) declared: Declared,
+    /// Bytes of the disk that are left to others.
+    pub(crate) free_disk_min: u64,
     /// Makes the origin once the device id is known.
     pub(crate) origin: Box<dyn FnOnce(String) -> Origin + Send>,
 }
@@ -37,6 +40,7 @@ pub(crate) struct Writer {
     declared: Declared,
     origin: Origin,
     origin_id: OriginId,
+    room: Room,
     journal: Option<Journal>,
     /// Whether the journal's name is not yet known to the sync thread.
     named: bool,
@@ -51,6 +55,8 @@ pub(crate) struct Writer {
     retry_at: Option<Instant>,
     /// What was lost since somebody was last told.
     failure: Option<String>,
+    /// Whether the last append failed: it is said once.
+    is_losing: bool,
     promise: Option<Promise>,
     /// The last ticket of which all events are appended.
     kept: u64,
@@ -69,6 +75,8 @@ struct Batch {
     blocks: u32,
     events: u32,
     urgent: bool,
+    /// The counters as they are once it is appended.
+    counted: Option<Counts>,
 }
 
 /// What the file `turn` looked like when the journal's first block was written.
@@ -103,7 +111,7 @@ impl Writer {
     }
 
     fn start(settings: WriterSettings, channel: &Arc<Channel>, sync: &Arc<SyncThread>) -> io::Result<Self> {
-        let WriterSettings { installation, declared, origin } = settings;
+        let WriterSettings { installation, declared, free_disk_min, origin } = settings;
         let place = |error: io::Error| {
             io::Error::new(error.kind(), format!("{}: {error}", installation.directory().display()))
         };
@@ -116,6 +124,7 @@ impl Writer {
             channel: channel.clone(),
             sync: sync.clone(),
             origin_id: origin.id(),
+            room: Room::new(&installation.journals(), free_disk_min),
             installation,
             declared,
             origin,
@@ -129,6 +138,7 @@ impl Writer {
             turn: TurnMark { then: None, looked_at: now },
             retry_at: None,
             failure: None,
+            is_losing: false,
             promise: None,
             kept: 0,
         })
@@ -218,13 +228,10 @@ impl Writer {
             return;
         }
         let (id, next) = match self.open_journal() {
-            Some(journal) => (journal.id(), journal.next),
-            None => {
+            Ok(journal) => (journal.id(), journal.next),
+            Err(why) => {
                 self.builder = BlockBuilder::new();
-                return self.lose(
-                    events,
-                    format!("no journal can be made in {}", self.installation.journals().display()),
-                );
+                return self.lose(events, why);
             }
         };
         let first = next + self.out.events;
@@ -233,7 +240,8 @@ impl Writer {
     }
 
     /// The journal to append to: the one at hand, a small free one, or a new one.
-    fn open_journal(&mut self) -> Option<&Journal> {
+    fn open_journal(&mut self) -> Result<&Journal, String> {
+        self.room.check()?;
         let now = clock::monotonic();
         if self.journal.is_none() && self.retry_at.is_none_or(|at| at <= now) {
             let directory = self.installation.journals();
@@ -253,12 +261,12 @@ impl Writer {
                     self.retry_at = None;
                 }
                 Err(error) => {
-                    log::error!("no journal can be made in {}: {error}", directory.display());
                     self.retry_at = Some(now + TURN_LOOK_EVERY);
+                    return Err(format!("no journal can be made in {}: {error}", directory.display()));
                 }
             }
         }
-        self.journal.as_ref()
+        self.journal.as_ref().ok_or_else(|| "no journal could be made a moment ago".into())
     }
 
     /// Writes what was refused, redacted and damaged since the last time: at once when asked, else once a
@@ -276,13 +284,12 @@ impl Writer {
         if since.is_empty() || !due {
             return;
         }
-        let Some((id, next)) = self.open_journal().map(|journal| (journal.id(), journal.next)) else {
-            return;
-        };
+        // What cannot be written now is written with what comes later.
+        let Ok((id, next)) = self.open_journal().map(|journal| (journal.id(), journal.next)) else { return };
         let first = next + self.out.events;
         write_note(Kind::Counts, id, first, self.origin_id, &since, &mut self.out.bytes);
         self.counts_at = clock::monotonic();
-        self.counted = now;
+        self.out.counted = Some(now);
     }
 
     /// Appends what is sealed. What the disk does not take is refused, and whoever waits is told.
@@ -295,6 +302,8 @@ impl Writer {
             match journal.append(&batch.bytes, batch.blocks, batch.events) {
                 Ok(()) => {
                     journal.urgent |= batch.urgent;
+                    self.is_losing &= batch.events == 0;
+                    self.counted = batch.counted.unwrap_or_else(|| std::mem::take(&mut self.counted));
                     self.channel.counters.accepted.fetch_add(batch.events.into(), Ordering::Relaxed);
                     self.sync.appended(&journal.file, std::mem::take(&mut self.named));
                 }
@@ -310,7 +319,9 @@ impl Writer {
 
     /// Counts events that the disk did not take; whoever syncs next is told.
     fn lose(&mut self, events: u32, why: String) {
-        log::error!("{events} events were refused: {why}");
+        if !std::mem::replace(&mut self.is_losing, true) {
+            log::error!("{why}: events are refused until there is room");
+        }
         self.channel.counters.refuse(Refusal::Disk, events.into());
         self.failure = Some(why);
     }

@@ -27,6 +27,7 @@ struct File {
     endpoint: Option<String>,
     format: Option<String>,
     mode: Option<Mode>,
+    free_disk_min: Option<u64>,
     #[serde(default)]
     runtime: String,
     #[serde(default)]
@@ -71,6 +72,7 @@ impl Product {
     /// endpoint = "http://127.0.0.1:4318/v1/logs"
     /// format = "otlp"
     /// mode = "on"
+    /// free_disk_min = 67108864        # bytes that are left to others
     /// ```
     ///
     /// # Errors
@@ -107,6 +109,7 @@ impl From<File> for Product {
         product.endpoint = file.endpoint;
         product.format = file.format;
         product.mode = file.mode.unwrap_or_default();
+        product.free_disk_min = file.free_disk_min.unwrap_or(product.free_disk_min);
         if let Some(Events::Tables(events)) = file.events {
             let events = events.into_iter().map(|(name, Keys { keys })| (name, keys)).collect();
             product.declared = Declared::Only { events, integrations: None };

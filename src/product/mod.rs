@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::event::is_name;
+use crate::limits::FREE_DISK_BYTES_MIN;
 
 pub(crate) use declared::{Declared, Keys};
 pub use mode::Mode;
@@ -46,6 +47,7 @@ pub struct Product {
     pub(crate) endpoint: Option<String>,
     pub(crate) format: Option<String>,
     pub(crate) mode: Mode,
+    pub(crate) free_disk_min: u64,
 }
 
 impl Product {
@@ -67,6 +69,7 @@ impl Product {
             endpoint: None,
             format: None,
             mode: Mode::On,
+            free_disk_min: FREE_DISK_BYTES_MIN,
         }
     }
 
@@ -155,6 +158,14 @@ impl Product {
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// How many bytes of the disk are left to others: with less free, events are refused, and taken again once
+    /// there is room. Defaults to 64 MiB.
+    #[must_use]
+    pub fn free_disk_min(mut self, bytes: u64) -> Self {
+        self.free_disk_min = bytes;
         self
     }
 
