@@ -61,6 +61,9 @@ pub(crate) struct Counts {
     pub(crate) redacted: u64,
     /// Places where bytes were damaged, a cut tail among them.
     pub(crate) damaged: u64,
+    /// Events of other journals that this writer removed, by destination and number of the reason: accepted
+    /// there, and dropped.
+    pub(crate) removed: Vec<(String, u8, u64)>,
 }
 
 impl Counts {
@@ -74,6 +77,7 @@ impl Counts {
         }
         self.redacted += more.redacted;
         self.damaged += more.damaged;
+        self.removed.extend(more.removed.iter().cloned());
     }
 
     /// What is counted here and not in `before`, an earlier state of the same counters.
@@ -85,6 +89,7 @@ impl Counts {
             refused: refused.filter(|(_, count)| *count > 0).collect(),
             redacted: self.redacted - before.redacted,
             damaged: self.damaged - before.damaged,
+            removed: self.removed.get(before.removed.len()..).unwrap_or_default().to_vec(),
         }
     }
 

@@ -278,6 +278,7 @@ impl Writer {
             refused: refused.into(),
             redacted: counters.redacted.load(Ordering::Relaxed),
             damaged: counters.damaged.load(Ordering::Relaxed),
+            removed: Vec::new(),
         };
         let since = now.since(&self.counted);
         let due = at_once || clock::monotonic().duration_since(self.counts_at) >= TURN_LOOK_EVERY;

@@ -17,33 +17,49 @@ use crate::block::Counts;
 /// Why an event that was accepted will never be delivered. The list is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[repr(u8)]
 #[non_exhaustive]
 pub enum DropReason {
     /// The directory's quota was used up, and it was the oldest.
-    Quota,
+    Quota = 0,
     /// It waited longer than events may.
-    Age,
+    Age = 1,
     /// Somebody said no.
-    Consent,
+    Consent = 2,
     /// The milestone had been reached before.
-    AlreadyReached,
+    AlreadyReached = 3,
     /// A newer one of its key took its place.
-    Superseded,
+    Superseded = 4,
     /// It was older than its destination takes.
-    TooOld,
+    TooOld = 5,
     /// A person deleted it.
-    Purged,
+    Purged = 6,
     /// The receiver took the request and rejected this event.
-    Rejected,
+    Rejected = 7,
     /// Another host tried to deliver it and was refused.
-    RefusedElsewhere,
+    RefusedElsewhere = 8,
     /// No destination wanted it.
-    Unrouted,
+    Unrouted = 9,
     /// Its bytes were damaged on disk.
-    Damaged,
+    Damaged = 10,
 }
 
 impl DropReason {
+    /// All reasons, in the order of their numbers.
+    const ALL: [DropReason; 11] = [
+        Self::Quota,
+        Self::Age,
+        Self::Consent,
+        Self::AlreadyReached,
+        Self::Superseded,
+        Self::TooOld,
+        Self::Purged,
+        Self::Rejected,
+        Self::RefusedElsewhere,
+        Self::Unrouted,
+        Self::Damaged,
+    ];
+
     /// The reason's word in `status`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -123,6 +139,13 @@ impl Books {
         }
         self.redacted += counts.redacted;
         self.damaged += counts.damaged;
+        for (destination, code, events) in &counts.removed {
+            if let Some(reason) = DropReason::ALL.into_iter().find(|reason| *reason as u8 == *code) {
+                let account = self.account(destination);
+                account.accepted += events;
+                account.drop(reason, *events);
+            }
+        }
     }
 
     /// Takes back what `other` contributed.
@@ -169,7 +192,9 @@ mod tests {
         journal.account("default").accepted = 10;
         journal.account("default").delivered = 4;
         journal.account("default").drop(DropReason::Rejected, 1);
-        journal.count(&Counts { refused: vec![(0, 3), (200, 9)], redacted: 2, damaged: 1 });
+        let removed = vec![("default".into(), DropReason::Quota as u8, 7), ("default".into(), 200, 9)];
+        journal.count(&Counts { refused: vec![(0, 3), (200, 9)], redacted: 2, damaged: 1, removed });
+        assert_eq!(journal.total().dropped[&DropReason::Quota], 7);
         let mut books = journal.clone();
         assert_eq!(books.total().waiting(), 5);
         books.account("default").accepted += 3;
