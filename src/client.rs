@@ -205,8 +205,9 @@ impl Client {
                     origin: Box::new(settings.origin()),
                 };
                 Writer::spawn(writer, channel.clone(), sync.clone()).map_err(failed)?;
+                let route = settings.deliverable().cloned();
                 store =
-                    Some(StoreThread::spawn(installation, settings.deliverable().cloned()).map_err(failed)?);
+                    Some(StoreThread::spawn(installation, route, settings.product.quota).map_err(failed)?);
             }
             None => channel.refuse_all(),
         }

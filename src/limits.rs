@@ -138,6 +138,19 @@ pub(crate) const INTAKE_JOURNALS_MAX: usize = 256;
 /// stay busy, little enough for sled to stay small.
 pub(crate) const OWED_BYTES: u64 = 4 * MIB as u64;
 
+/// What the telemetry directory may take, unless the product says otherwise: at 20 to 50 bytes an event, more
+/// than a million.
+pub(crate) const QUOTA_BYTES: u64 = 64 * MIB as u64;
+
+/// How long an event may wait, unless the product says otherwise: a quarter of a year.
+pub(crate) const QUOTA_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// Most journals: far more than processes, far less than a directory stands.
+pub(crate) const QUOTA_FILES: usize = 4_096;
+
+/// How often the owner looks whether the directory keeps its quota.
+pub(crate) const QUOTA_LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// sled's segment. Up to one unsynced segment, no power cut of 51,535 lost anything.
 pub(crate) const SEGMENT_BYTES: usize = 512 * KIB;
 

@@ -14,6 +14,7 @@ use crate::delivery::Format;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
+use crate::product::Quota;
 use crate::spool::{DropReason, Outcome};
 
 /// Looks at an installation's queue and works on it: what a program's own command line needs, and what the
@@ -120,7 +121,7 @@ impl Admin {
         let Some(installation) = self.existing() else { return Ok(FlushReport::default()) };
         let mut engine = {
             let ownership = Ownership::demand(installation, deadline, &|| true)?;
-            Engine::open(installation, ownership, self.settings.deliverable())?
+            Engine::open(installation, ownership, self.settings.deliverable(), self.settings.product.quota)?
         };
         let report = engine.flush(deadline, progress);
         let closed = engine.close(Duration::ZERO);
@@ -198,7 +199,8 @@ impl Admin {
 /// The spool, to look at it or to delete from it: nothing is sent.
 fn looking(installation: &Installation) -> Result<Engine> {
     let ownership = Ownership::demand(installation, clock::monotonic() + STORE_WAIT_MAX, &|| true)?;
-    Engine::open(installation, ownership, None)
+    // Nothing is taken in, so nothing has to make room.
+    Engine::open(installation, ownership, None, Quota::default())
 }
 
 fn dropped(engine: &Engine) -> u64 {

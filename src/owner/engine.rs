@@ -17,8 +17,10 @@ use crate::error::{Error, Result};
 use crate::installation::Installation;
 use crate::journal::oldest;
 use crate::limits::{
-    BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, HAND_OVER_GRACE, OWED_BYTES, REQUEST_TIMEOUT, TURN_EVERY,
+    BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, HAND_OVER_GRACE, OWED_BYTES, QUOTA_LOOK_EVERY, REQUEST_TIMEOUT,
+    TURN_EVERY,
 };
+use crate::product::Quota;
 use crate::spool::{
     self, DEFAULT, DeadLetter, DropReason, Intake, Ledger, Outcome, Owner, Spool, SpoolError, Step, reached,
 };
@@ -36,6 +38,9 @@ pub(super) struct Engine {
     /// Kept, since a channel that nobody can send into is always ready, and nothing would ever wait for it.
     _reporting: Sender<Report>,
     next_job: u64,
+    quota: Quota,
+    /// When the directory was last looked at for its quota.
+    quota_at: Option<Instant>,
     /// When writers were last asked to let go of what they have.
     turned_at: Option<Instant>,
     pub(super) requests: u64,
@@ -50,6 +55,7 @@ impl Engine {
         installation: &Installation,
         ownership: Ownership,
         route: Option<&Route>,
+        quota: Quota,
     ) -> Result<Self> {
         let epoch = epoch(installation)?;
         let owner = Owner {
@@ -71,6 +77,8 @@ impl Engine {
             reports,
             _reporting: sender,
             next_job: 0,
+            quota,
+            quota_at: None,
             turned_at: None,
             requests: 0,
             bytes: 0,
@@ -93,6 +101,10 @@ impl Engine {
         busy |= more;
         for index in 0..self.destinations.len() {
             busy |= self.dispatch(index, now, more)?;
+        }
+        if self.quota_at.is_none_or(|at| now.duration_since(at) >= QUOTA_LOOK_EVERY) {
+            self.quota_at = Some(now);
+            self.spool.keep_quota(&mut self.intake, &self.quota)?;
         }
         self.spool.tidy(false)?;
         Ok(busy)
@@ -305,7 +317,7 @@ mod tests {
         let installation = Installation::new(directory.path().into());
         installation.create().unwrap();
         let ownership = Ownership::try_now(&installation).unwrap().unwrap();
-        let engine = Engine::open(&installation, ownership, None).unwrap();
+        let engine = Engine::open(&installation, ownership, None, Quota::default()).unwrap();
         let (_asker, control) = unbounded::<()>();
         let (began, longest) = (clock::monotonic(), Duration::from_millis(50));
         engine.wait(longest, &control);

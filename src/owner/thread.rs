@@ -17,6 +17,7 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
 use crate::limits::{OWNER_AGE_MIN, OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS};
+use crate::product::Quota;
 use crate::spool::Ledger;
 
 /// How long a request may still take when the process ends and nobody waits for the network.
@@ -44,6 +45,7 @@ struct Latch {
 struct Store {
     installation: Installation,
     route: Option<Route>,
+    quota: Quota,
     control: Receiver<Request>,
     stopping: Arc<AtomicBool>,
 }
@@ -57,13 +59,13 @@ enum Left {
 }
 
 impl StoreThread {
-    pub(crate) fn spawn(installation: Installation, route: Option<Route>) -> io::Result<Self> {
+    pub(crate) fn spawn(installation: Installation, route: Option<Route>, quota: Quota) -> io::Result<Self> {
         let (control, receiver) = unbounded();
         let ended = Arc::new(Latch::default());
         let stopping = Arc::new(AtomicBool::new(false));
         let (latch, stop) = (ended.clone(), stopping.clone());
         thread::Builder::new().name("milepost-store".into()).spawn(move || {
-            Store { installation, route, control: receiver, stopping: stop }.run();
+            Store { installation, route, quota, control: receiver, stopping: stop }.run();
             latch.open();
         })?;
         Ok(Self { control, stopping, ended })
@@ -140,7 +142,7 @@ impl Store {
                 None => return Ok(None),
             },
         };
-        let mut engine = match Engine::open(&self.installation, ownership, self.route.as_ref()) {
+        let mut engine = match Engine::open(&self.installation, ownership, self.route.as_ref(), self.quota) {
             Ok(engine) => engine,
             Err(error) => {
                 let told = Error::new(error.kind(), chain(&error));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -28,10 +29,19 @@ struct File {
     format: Option<String>,
     mode: Option<Mode>,
     free_disk_min: Option<u64>,
+    quota: Option<QuotaTable>,
     #[serde(default)]
     runtime: String,
     #[serde(default)]
     runtime_version: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuotaTable {
+    bytes: Option<u64>,
+    age_days: Option<u32>,
+    files: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +83,7 @@ impl Product {
     /// format = "otlp"
     /// mode = "on"
     /// free_disk_min = 67108864        # bytes that are left to others
+    /// quota = { bytes = 67108864, age_days = 90, files = 4096 }
     /// ```
     ///
     /// # Errors
@@ -110,6 +121,13 @@ impl From<File> for Product {
         product.format = file.format;
         product.mode = file.mode.unwrap_or_default();
         product.free_disk_min = file.free_disk_min.unwrap_or(product.free_disk_min);
+        if let Some(table) = file.quota {
+            let day = Duration::from_secs(24 * 3600);
+            let quota = &mut product.quota;
+            quota.bytes = table.bytes.unwrap_or(quota.bytes);
+            quota.age = table.age_days.map_or(quota.age, |days| day * days);
+            quota.files = table.files.unwrap_or(quota.files);
+        }
         if let Some(Events::Tables(events)) = file.events {
             let events = events.into_iter().map(|(name, Keys { keys })| (name, keys)).collect();
             product.declared = Declared::Only { events, integrations: None };
@@ -121,6 +139,7 @@ impl From<File> for Product {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::product::Quota;
 
     fn read(text: &str) -> Result<Product> {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -143,6 +162,8 @@ mod tests {
             endpoint = "http://127.0.0.1:4318/v1/logs"
             format = "otlp"
             mode = "local"
+            free_disk_min = 1
+            quota = { bytes = 2, age_days = 3, files = 4 }
             [events.job_finished]
             keys = ["rows", "ok"]
             "#,
@@ -153,6 +174,8 @@ mod tests {
         assert_eq!(product.opt_out_env.as_deref(), Some("ACME_TELEMETRY"));
         assert_eq!(product.endpoint.as_deref(), Some("http://127.0.0.1:4318/v1/logs"));
         assert_eq!(product.mode, Mode::Local);
+        let quota = Quota { bytes: 2, age: Duration::from_secs(3 * 86_400), files: 4 };
+        assert_eq!((product.free_disk_min, product.quota), (1, quota));
         assert!(product.declared.has("job_finished") && !product.declared.has("job_started"));
         assert!(product.milestones.contains("first_job"));
     }

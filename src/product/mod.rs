@@ -7,9 +7,11 @@ mod declared;
 mod file;
 mod mode;
 mod prefect;
+mod quota;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::event::is_name;
@@ -17,6 +19,7 @@ use crate::limits::FREE_DISK_BYTES_MIN;
 
 pub(crate) use declared::{Declared, Keys};
 pub use mode::Mode;
+pub(crate) use quota::Quota;
 
 /// The product whose usage is reported: its name on the wire, its telemetry directory, what it declares.
 ///
@@ -48,6 +51,7 @@ pub struct Product {
     pub(crate) format: Option<String>,
     pub(crate) mode: Mode,
     pub(crate) free_disk_min: u64,
+    pub(crate) quota: Quota,
 }
 
 impl Product {
@@ -70,6 +74,7 @@ impl Product {
             format: None,
             mode: Mode::On,
             free_disk_min: FREE_DISK_BYTES_MIN,
+            quota: Quota::default(),
         }
     }
 
@@ -166,6 +171,21 @@ impl Product {
     #[must_use]
     pub fn free_disk_min(mut self, bytes: u64) -> Self {
         self.free_disk_min = bytes;
+        self
+    }
+
+    /// How many bytes the telemetry directory may take: where it takes more, the oldest events are dropped,
+    /// and counted. Milestones stay. Defaults to 64 MiB.
+    #[must_use]
+    pub fn quota_bytes(mut self, bytes: u64) -> Self {
+        self.quota.bytes = bytes;
+        self
+    }
+
+    /// How long an event may wait before it is dropped, and counted. Defaults to 90 days.
+    #[must_use]
+    pub fn quota_age(mut self, age: Duration) -> Self {
+        self.quota.age = age;
         self
     }
 

@@ -103,6 +103,11 @@ impl Intake {
         }
     }
 
+    /// Forgets a journal that is being read.
+    pub(super) fn forget(&mut self, id: JournalId) {
+        self.reading.take_if(|reading| reading.id == id);
+    }
+
     fn take_next(
         &mut self,
         spool: &mut Spool,
@@ -217,6 +222,32 @@ impl Spool {
             return Ok(Took::Nothing);
         }
         Ok(Took::Journal(reading))
+    }
+
+    /// Takes a free journal and deletes its events. `false` where it is not free.
+    pub(super) fn take_and_discard(
+        &mut self,
+        name: JournalName,
+        reason: DropReason,
+    ) -> Result<bool, SpoolError> {
+        match self.take(name, true)? {
+            Took::Journal(reading) => self.discard(&reading, reason).map(|_| true),
+            Took::Staying | Took::Nothing => Ok(false),
+        }
+    }
+
+    /// Deletes what a taken journal still has to be entered. Returns how many events.
+    pub(super) fn discard_rest(&mut self, id: JournalId, reason: DropReason) -> Result<u64, SpoolError> {
+        let Some(taken) = self.taken.get(&id).filter(|taken| !taken.whole) else { return Ok(0) };
+        let path = self.installation.taken().join(&taken.name);
+        let read = fs::open(&path).map_err(JournalError::from).and_then(|file| Contents::read(&file));
+        match read {
+            Ok(contents) => self.discard(&Reading { id, urgent: false, contents }, reason),
+            Err(error) => {
+                log::error!("{} cannot be read any more: {error}", path.display());
+                Ok(0)
+            }
+        }
     }
 
     /// Deletes what a taken journal still had to be entered, booked by its blocks' headers.

@@ -20,6 +20,7 @@ mod keys;
 mod ledger;
 mod open;
 mod queue;
+mod quota;
 mod settle;
 mod step;
 mod store;

@@ -12,7 +12,7 @@ use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, read_block};
 use crate::clock;
 use crate::installation::Installation;
 use crate::journal::Journal;
-use crate::product::Mode;
+use crate::product::{Mode, Quota};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -408,4 +408,57 @@ fn events_that_stay_on_this_host_cost_the_store_nothing_and_can_be_purged() {
     let account = &world.spool().books().accounts[LOCAL];
     assert_eq!((account.accepted, account.waiting()), (100, 0));
     assert_eq!(names(world.installation().journals()), [""; 0]);
+}
+
+#[test]
+fn where_the_quota_is_used_up_the_oldest_events_go_first_and_milestones_stay() {
+    let mut world = World::new();
+    let milestone = {
+        let origin = Origin::sample();
+        let mut journal = Journal::create(&world.installation().journals(), &origin).unwrap();
+        let mut builder = BlockBuilder::new();
+        builder.push(1, Event::new("first_job").bytes());
+        let mut out = Vec::new();
+        let blocks = builder.seal(journal.id(), 0, Class::Milestone, origin.id(), &mut out);
+        journal.append(&out, blocks, 1).unwrap();
+        journal.urgent = true;
+        journal.end(origin.id()).unwrap();
+        journal.id()
+    };
+    for _ in 0..20 {
+        world.append(2_000, 100);
+        // Names are told apart by their milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let mut intake = Intake::default();
+    // Some are taken in: these are the oldest.
+    for _ in 0..4 {
+        intake.step(world.spool(), false).unwrap();
+    }
+    let all: u64 = size(&world.installation().journals()) + size(&world.installation().taken());
+    let quota = Quota { bytes: world.spool().store.bytes() + all / 2, ..Quota::default() };
+    world.spool().keep_quota(&mut intake, &quota).unwrap();
+    let left = size(&world.installation().journals()) + size(&world.installation().taken());
+    assert!(left <= all / 2 && left > all / 3, "{left} of {all}");
+    let account = world.spool().books().total();
+    let dropped = account.dropped[&DropReason::Quota];
+    assert!((19_000..=24_000).contains(&dropped), "{dropped}");
+    assert_eq!(account.dropped.len(), 1);
+    world.check();
+
+    let mut leases = world.spool().lease(0, 1, u64::MAX);
+    assert_eq!(world.addresses(&leases)[0].journal, milestone, "the milestone is still first");
+    assert!(names(world.installation().taken()).iter().any(|name| name.ends_with("now")));
+    leases.clear();
+
+    let aged = Quota { age: std::time::Duration::ZERO, ..Quota::default() };
+    world.spool().keep_quota(&mut intake, &aged).unwrap();
+    let account = world.spool().books().total();
+    assert_eq!(account.dropped[&DropReason::Age] + dropped, account.accepted - account.waiting());
+    assert_eq!(account.waiting(), 1, "all but the milestone: {account:?}");
+    assert_eq!(names(world.installation().journals()), [""; 0]);
+}
+
+fn size(directory: &Path) -> u64 {
+    std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
 }
