@@ -347,6 +347,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ErrorKind::Timeout`] when not everything had ended in time; it goes on, and ends by itself.
+    /// [`ErrorKind::Io`] when the disk did not take everything.
     pub fn shutdown(&self, timeout: Duration) -> Result<()> {
         self.inner.shutdown(clock::monotonic() + timeout)
     }
@@ -387,7 +388,8 @@ impl Inner {
         let store = self.store().take().map(StoreThread::stop);
         let synced = self.sync.wait_for_end(deadline);
         let stored = store.is_none_or(|wait_for_end| wait_for_end(deadline));
-        match synced && stored {
+        synced?;
+        match stored {
             true => Ok(()),
             false => Err(Error::new(ErrorKind::Timeout, "not everything had ended in time")),
         }

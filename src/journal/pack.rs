@@ -15,12 +15,26 @@ use crate::installation::fs::{self, Locked};
 pub(super) fn pack(file: &File, path: &Path) -> io::Result<Option<File>> {
     let Ok(contents) = Contents::read(file) else { return Ok(None) };
     let Some(packed) = repack(&contents) else { return Ok(None) };
-    let hidden = path.with_file_name(format!(".pack-{}", contents.header.id));
-    let written = write(&hidden, &packed).and_then(|file| std::fs::rename(&hidden, path).map(|()| file));
+    replace(path, contents.header.id, &packed).map(Some)
+}
+
+/// Writes the journal's blocks anew, as they are, and renames them over the old file, which the disk did not
+/// take. Returns the new file with its lock.
+pub(super) fn renew(file: &File, path: &Path) -> io::Result<File> {
+    let contents = Contents::read(file).map_err(io::Error::other)?;
+    let mut bytes = contents.header.bytes().to_vec();
+    contents.blocks_with_ends().for_each(|(block, _)| bytes.extend_from_slice(block.bytes));
+    replace(path, contents.header.id, &bytes)
+}
+
+/// Writes a file locked and synced under a hidden name, and renames it over the one at `path`.
+fn replace(path: &Path, id: JournalId, bytes: &[u8]) -> io::Result<File> {
+    let hidden = path.with_file_name(format!(".pack-{id}"));
+    let written = write(&hidden, bytes).and_then(|file| std::fs::rename(&hidden, path).map(|()| file));
     if written.is_err() {
         let _ = fs::remove(&hidden);
     }
-    written.map(Some)
+    written
 }
 
 fn write(hidden: &Path, bytes: &[u8]) -> io::Result<File> {

@@ -2,16 +2,21 @@
 //!
 //! One fdatasync serves all who wait. The order of what is synced: a packed file before its rename, each
 //! journal's bytes before the directory that names it, and only then is anybody told.
+//!
+//! After a failed fdatasync the kernel calls pages clean that it could not write, and the next one would lie.
+//! So a journal whose sync failed is never synced again: the writer lets go of it, it is written anew under a
+//! hidden name, synced there, and renamed over the old one. Until then every `sync` is an error.
 
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::file::Journal;
-use super::pack::pack;
+use super::pack::{pack, renew};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::fs;
@@ -38,6 +43,7 @@ pub(crate) struct SyncThread {
     directory: PathBuf,
     every: SyncEvery,
     state: Mutex<State>,
+    wants_turn: AtomicBool,
     work: Condvar,
     done: Condvar,
 }
@@ -55,6 +61,10 @@ struct State {
     finished: u64,
     /// The last ticket that failed, and why.
     failed: (u64, String),
+    /// The journal of which a sync failed, and why. Nothing is durable until it was written anew.
+    suspect: Option<(Arc<File>, String)>,
+    /// When journals that could not be written anew are tried again.
+    retry_at: Option<Instant>,
     /// Why nothing will ever be written.
     broken: Option<String>,
     closing: bool,
@@ -66,13 +76,28 @@ struct Work {
     dirty: Option<Arc<File>>,
     names: bool,
     turned: Vec<Journal>,
+    suspect: Option<Arc<File>>,
     upto: u64,
+}
+
+/// What came of it.
+#[derive(Default)]
+struct Outcome {
+    /// The first thing that failed.
+    error: Option<io::Error>,
+    /// The writer's journal, when its sync failed.
+    suspect: Option<Arc<File>>,
+    /// Journals that are not durable yet, and whether names are not.
+    turned: Vec<Journal>,
+    names: bool,
+    /// Whether the suspect was written anew.
+    cleared: bool,
 }
 
 impl SyncThread {
     pub(crate) fn new(directory: PathBuf, every: SyncEvery) -> Self {
         let (work, done) = (Condvar::new(), Condvar::new());
-        Self { directory, every, state: Mutex::default(), work, done }
+        Self { directory, every, state: Mutex::default(), wants_turn: AtomicBool::new(false), work, done }
     }
 
     /// Tells that the writer appended to `file`; `named` where the file's name is new.
@@ -143,28 +168,43 @@ impl SyncThread {
         self.work.notify_one();
     }
 
-    /// Waits until the thread has ended; `false` when the deadline came first.
-    pub(crate) fn wait_for_end(&self, deadline: Instant) -> bool {
+    /// Waits until the thread has ended, having made everything durable.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`] when the deadline comes first, [`ErrorKind::Io`] when something is not durable.
+    pub(crate) fn wait_for_end(&self, deadline: Instant) -> Result<()> {
         let mut state = self.lock();
         while !state.ended && state.broken.is_none() {
-            let Some(left) = deadline.checked_duration_since(clock::monotonic()) else { return false };
+            let Some(left) = deadline.checked_duration_since(clock::monotonic()) else {
+                return Err(Error::new(ErrorKind::Timeout, "not everything had ended in time"));
+            };
             state = self.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        true
+        match &state.failed {
+            (u64::MAX, why) => Err(Error::new(ErrorKind::Io, format!("not everything is durable: {why}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the writer has to let go of its journal, since a sync of it failed.
+    pub(super) fn wants_turn(&self) -> bool {
+        self.wants_turn.load(Ordering::Relaxed)
     }
 
     /// The thread `milepost-sync`.
     pub(super) fn run(&self) {
         while let Some(work) = self.next() {
             let upto = work.upto;
-            let result = catch_unwind(AssertUnwindSafe(|| self.perform(work)))
-                .unwrap_or_else(|_| Err(io::Error::other("the sync thread panicked")));
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.perform(work))).unwrap_or_else(|_| Outcome {
+                error: Some(io::Error::other("the sync thread panicked")),
+                ..Outcome::default()
+            });
             let mut state = self.lock();
             state.finished = state.finished.max(upto);
-            if let Err(error) = result {
-                // The kernel may call pages clean that it could not write, so what failed once is not asked again.
-                log::error!("cannot sync {}: {error}", self.directory.display());
-                state.failed = (upto, format!("cannot sync {}: {error}", self.directory.display()));
+            self.take_in(outcome, &mut state);
+            if let Some((_, why)) = &state.suspect {
+                state.failed = (upto, why.clone());
             }
             drop(state);
             self.done.notify_all();
@@ -183,16 +223,23 @@ impl SyncThread {
                 }
                 _ => None,
             };
-            let asked = state.written > state.finished || !state.turned.is_empty();
+            let retry_in = state.retry_at.map(|at| at.saturating_duration_since(clock::monotonic()));
+            let turned = !state.turned.is_empty() && retry_in.is_none_or(|wait| wait.is_zero());
+            let asked = state.written > state.finished || turned;
             let idle = state.dirty.is_none() && !state.names && !asked;
             if state.closing && idle {
                 return None;
             }
+            let overdue = match (overdue, retry_in.filter(|_| !state.turned.is_empty())) {
+                (Some(wait), Some(retry)) => Some(wait.min(retry)),
+                (wait, retry) => wait.or(retry),
+            };
             if asked || state.closing || overdue == Some(Duration::ZERO) {
                 return Some(Work {
                     dirty: state.dirty.take().map(|(file, _)| file),
                     names: std::mem::take(&mut state.names),
                     turned: std::mem::take(&mut state.turned),
+                    suspect: state.suspect.as_ref().map(|(file, _)| file.clone()),
                     upto: state.written,
                 });
             }
@@ -203,22 +250,61 @@ impl SyncThread {
         }
     }
 
-    fn perform(&self, work: Work) -> io::Result<()> {
-        let names = work.names || !work.turned.is_empty();
+    fn perform(&self, work: Work) -> Outcome {
+        let mut outcome = Outcome { names: work.names || !work.turned.is_empty(), ..Outcome::default() };
         let mut closed_last = Vec::new();
         for journal in work.turned {
-            closed_last.push(finish(&journal.file, &journal.path, journal.is_worth_packing())?);
-            closed_last.push(Some(journal.file));
+            let suspect = work.suspect.as_ref().is_some_and(|suspect| Arc::ptr_eq(suspect, &journal.file));
+            match finish(&journal, suspect) {
+                Ok(anew) => {
+                    outcome.cleared |= suspect;
+                    closed_last.push((anew, journal.file));
+                }
+                Err(error) => {
+                    outcome.error.get_or_insert(error);
+                    outcome.turned.push(journal);
+                }
+            }
         }
-        if let Some(file) = work.dirty {
-            file.sync_data()?;
+        // One that is suspect would answer that all is well.
+        let suspect =
+            |file: &Arc<File>| work.suspect.as_ref().is_some_and(|suspect| Arc::ptr_eq(suspect, file));
+        let dirty = work.dirty.filter(|file| !suspect(file));
+        if let Some((file, Err(error))) = dirty.map(|file| (file.clone(), file.sync_data())) {
+            outcome.error.get_or_insert(error);
+            outcome.suspect = Some(file);
         }
-        if names {
-            fs::sync_directory(&self.directory)?;
+        if outcome.names {
+            match fs::sync_directory(&self.directory) {
+                Ok(()) => outcome.names = false,
+                Err(error) => drop(outcome.error.get_or_insert(error)),
+            }
         }
         // Turned journals become free here, when they and their names are durable.
         drop(closed_last);
-        Ok(())
+        outcome
+    }
+
+    /// Books what came of the work into the state.
+    fn take_in(&self, outcome: Outcome, state: &mut State) {
+        if let Some(error) = outcome.error {
+            let why = format!("cannot sync {}: {error}", self.directory.display());
+            log::error!("{why}");
+            state.failed = (state.finished, why.clone());
+            if let Some(file) = outcome.suspect {
+                state.suspect = Some((file, why));
+            }
+        }
+        if outcome.cleared {
+            state.suspect = None;
+        }
+        // At the end there is no later: what failed stays as it is, and whoever shuts down is told.
+        if !state.closing {
+            state.retry_at = (!outcome.turned.is_empty()).then(|| clock::monotonic() + SYNC_EVERY);
+            state.turned.splice(..0, outcome.turned);
+            state.names |= outcome.names;
+        }
+        self.wants_turn.store(state.suspect.is_some(), Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -226,14 +312,16 @@ impl SyncThread {
     }
 }
 
-/// Makes a turned journal durable, packed where that pays. Returns the packed file, still locked.
-fn finish(file: &File, path: &Path, worth_packing: bool) -> io::Result<Option<Arc<File>>> {
-    if worth_packing {
+/// Makes a turned journal durable: packed where that pays, written anew where a sync of it failed. Returns the
+/// new file, still locked.
+fn finish(journal: &Journal, suspect: bool) -> io::Result<Option<File>> {
+    let Journal { file, path, .. } = journal;
+    if journal.is_worth_packing() {
         match pack(file, path) {
-            Ok(Some(packed)) => return Ok(Some(packed.into())),
+            Ok(Some(packed)) => return Ok(Some(packed)),
             Ok(None) => {}
             Err(error) => log::warn!("cannot pack {}: {error}", path.display()),
         }
     }
-    file.sync_data().map(|()| None)
+    if suspect || file.sync_data().is_err() { renew(file, path).map(Some) } else { Ok(None) }
 }

@@ -155,7 +155,7 @@ impl Writer {
                 self.promise = Some(Promise { ticket, left: waiting });
             }
             self.take(waiting.min(EVENTS_AN_APPEND_MAX));
-            let asked = self.channel.take_turn_request();
+            let asked = self.channel.take_turn_request() || self.sync.wants_turn();
             self.count(asked || closing || self.promise.is_some());
             self.append();
             self.turn_if_due(asked, closing);
