@@ -305,7 +305,7 @@ impl Client {
     /// [`ErrorKind::Io`] says what is not durable and why, [`ErrorKind::Timeout`] that the disk took too long,
     /// [`ErrorKind::Refused`] that nothing is collected.
     pub fn sync(&self, timeout: Duration) -> Result<()> {
-        self.sync_until(clock::monotonic() + timeout)
+        self.sync_until(clock::deadline(timeout))
     }
 
     fn sync_until(&self, deadline: Instant) -> Result<()> {
@@ -324,7 +324,7 @@ impl Client {
     /// process holds the spool and does not hand it over. That not everything was delivered is no error: the
     /// answer says so.
     pub fn flush(&self, timeout: Duration) -> Result<FlushReport> {
-        let deadline = clock::monotonic() + timeout;
+        let deadline = clock::deadline(timeout);
         if self.inner.running && !self.inner.has_route {
             let why = match self.inner.mode {
                 Mode::Local => "the mode is local: nothing is sent over the network",
@@ -349,7 +349,7 @@ impl Client {
     /// [`ErrorKind::Timeout`] when not everything had ended in time; it goes on, and ends by itself.
     /// [`ErrorKind::Io`] when the disk did not take everything.
     pub fn shutdown(&self, timeout: Duration) -> Result<()> {
-        self.inner.shutdown(clock::monotonic() + timeout)
+        self.inner.shutdown(clock::deadline(timeout))
     }
 
     /// Whether events are taken.
@@ -398,7 +398,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Err(error) = self.shutdown(clock::monotonic() + DROP_TIMEOUT) {
+        if let Err(error) = self.shutdown(clock::deadline(DROP_TIMEOUT)) {
             log::warn!("the client was dropped: {error}");
         }
     }

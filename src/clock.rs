@@ -24,6 +24,13 @@ pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// The end of a wait that begins now. Waits that no clock can count end in a hundred years.
+pub(crate) fn deadline(timeout: Duration) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    let now = monotonic();
+    now.checked_add(timeout.min(LONGEST)).unwrap_or(now)
+}
+
 /// 62 random bits, for jitter and seeds.
 pub(crate) fn random() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().1 & (u64::MAX >> 2)

@@ -187,6 +187,9 @@ pub(crate) const SLED_LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Largest ledger that is read.
 pub(crate) const LEDGER_BYTES_MAX: u64 = 4 * MIB as u64;
 
+/// Most dead letters: more than a person reads. The oldest go first, booked as dropped for the quota.
+pub(crate) const DEAD_LETTERS_MAX: usize = 4_096;
+
 /// Most bytes of a receiver's answer that a dead letter keeps.
 pub(crate) const DEAD_ANSWER_BYTES_MAX: usize = 512;
 

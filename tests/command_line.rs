@@ -319,7 +319,8 @@ this is no JSON
         .filter_map(|line| line.strip_prefix("milepost: line ")?.split_once(':'))
         .map(|(number, _)| number)
         .collect();
-    assert_eq!(named, ["2", "3", "4", "5", "6", "7", "8", "9", "10"], "{}", done.stderr);
+    // The seventh is empty, which says nothing.
+    assert_eq!(named, ["2", "3", "4", "5", "6", "8", "9", "10"], "{}", done.stderr);
     let events = home.peek();
     assert_eq!(events[0]["properties"], json!({"rows": 1}));
     assert_eq!((&events[1]["name"], &events[1]["properties"]), (&json!("job_started"), &json!({})));

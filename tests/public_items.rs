@@ -8,13 +8,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What nobody here names, and why it is there.
-const EXCEPTIONS: [(&str, &str); 9] = [
+const EXCEPTIONS: [(&str, &str); 12] = [
     ("DeadEvent", "what Admin::dead returns"),
     ("DestinationStatus", "a part of Status"),
     ("DropReason", "the keys of Status::dropped"),
     ("Limit", "what Event::broken_limit returns"),
     ("OwnerStatus", "a part of Status"),
     ("PeekedEvent", "what Admin::peek shows"),
+    ("Product::free_disk_min", "the program reads it from the product file, an embedding program has this"),
+    ("Product::quota_age", "the same"),
+    ("Product::quota_bytes", "the same"),
     ("Refusal", "the keys of Status::refused, and what EnqueueError::Refused holds"),
     ("Stats", "what Client::stats returns"),
     ("Waiting", "a part of Status"),

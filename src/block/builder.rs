@@ -1,7 +1,7 @@
 //! Packs events into blocks.
 
 use super::codec::{Sealed, write_block};
-use super::{Class, JournalId, Kind, OriginId};
+use super::{Block, Class, JournalId, Kind, OriginId};
 use crate::event::{put_varint, zigzag};
 use crate::limits::{BLOCK_BODY_BYTES_MAX, BLOCK_EVENTS_MAX, BLOCK_RAW_BYTES_MAX, EVENT_TIME_BYTES_MAX};
 
@@ -100,6 +100,17 @@ impl BlockBuilder {
     }
 }
 
+/// A block with one event of another: number `bit`, at its own address. `None` where there is no such event.
+pub(crate) fn single(block: &Block<'_>, bit: u32) -> Option<Vec<u8>> {
+    let raw = block.raw().ok()?;
+    let record = block.records(&raw).nth(bit as usize)?.ok()?;
+    let mut builder = BlockBuilder::new();
+    builder.push(record.time, record.bytes);
+    let mut out = Vec::new();
+    builder.seal(block.journal, record.address.index, block.class, block.origin, &mut out);
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -181,6 +192,22 @@ mod tests {
             "fbe803 0165 02 0173 02 000000000000f83f 0174 03 026575",
         ];
         assert_eq!(hex, [header.concat(), body.concat()].concat().replace(' ', ""));
+    }
+
+    #[test]
+    fn one_event_of_a_block_keeps_its_address_time_and_bytes() {
+        let mut builder = BlockBuilder::new();
+        (0..5)
+            .for_each(|index| builder.push(100 + index, Event::new("e").with("index", index as i64).bytes()));
+        let mut block = Vec::new();
+        builder.seal(journal(), 40, Class::Bulk, OriginId(Uuid::nil()), &mut block);
+        let block = read_block(&block).unwrap();
+        let alone = single(&block, 3).unwrap();
+        let alone = read_block(&alone).unwrap();
+        let (raw, raw_alone) = (block.raw().unwrap(), alone.raw().unwrap());
+        assert_eq!(block.records(&raw).nth(3).unwrap(), alone.records(&raw_alone).next().unwrap());
+        assert_eq!((alone.count, alone.first), (1, 43));
+        assert_eq!(single(&block, 5), None);
     }
 
     #[test]

@@ -33,7 +33,7 @@ mod codec;
 mod origin;
 
 pub(crate) use address::{Address, Epoch, JournalId, event_id, milestone_id};
-pub(crate) use builder::BlockBuilder;
+pub(crate) use builder::{BlockBuilder, single};
 pub(crate) use codec::{
     Block, BlockError, Counts, End, Record, decode, encode, find_block, read_block, write_note,
 };

@@ -57,15 +57,15 @@ impl Enqueue {
             fits(event)?;
             is_declared(name)?;
         }
-        let client = common.builder()?.build()?;
-        if !client.is_collecting() {
-            return Err(Objection::Refused(client.reason().into()).into());
+        if let Some(reason) = admin.refusal() {
+            return Err(Objection::Refused(reason.into()).into());
         }
+        let client = common.builder()?.build()?;
         let mut bad_lines = 0;
         match event {
             Some(event) => put(&client, event, None)?,
             None => {
-                for (number, line) in (1u64..).zip(lines()) {
+                for (number, line) in (1u64..).zip(lines()).filter(|(_, line)| !is_blank(line)) {
                     let event = line.and_then(|line| parse(&line));
                     let taken = event.and_then(|(name, event, time)| {
                         fits(&event)?;
@@ -119,7 +119,7 @@ fn put(client: &Client, mut event: Event, time: Option<SystemTime>) -> anyhow::R
     }
 }
 
-/// The lines of standard input that are not empty.
+/// The lines of standard input.
 fn lines() -> impl Iterator<Item = anyhow::Result<Vec<u8>>> {
     let mut input = std::io::stdin().lock();
     std::iter::from_fn(move || {
@@ -138,6 +138,10 @@ fn lines() -> impl Iterator<Item = anyhow::Result<Vec<u8>>> {
     })
 }
 
+fn is_blank(line: &anyhow::Result<Vec<u8>>) -> bool {
+    line.as_ref().is_ok_and(|line| line.trim_ascii().is_empty())
+}
+
 fn parse(line: &[u8]) -> anyhow::Result<(String, Event, Option<SystemTime>)> {
     let line: Line = serde_json::from_slice(line)?;
     let mut event = Event::new(&line.name);
@@ -147,6 +151,10 @@ fn parse(line: &[u8]) -> anyhow::Result<(String, Event, Option<SystemTime>)> {
         event = event.with(key, value);
     }
     let time = line.time.map(|time| SystemTime::try_from(time.parse::<jiff::Timestamp>()?)).transpose()?;
+    anyhow::ensure!(
+        time.is_none_or(|time| time >= SystemTime::UNIX_EPOCH),
+        "a time before 1970 has no place"
+    );
     Ok((line.name, event, time))
 }
 

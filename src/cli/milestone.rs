@@ -15,13 +15,14 @@ pub(super) struct Milestone {
 
 impl Milestone {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
-        if !common.builder()?.admin()?.is_milestone(&self.name) {
+        let admin = common.builder()?.admin()?;
+        if !admin.is_milestone(&self.name) {
             return Err(Objection::Usage(format!("the product declares no milestone {:?}", self.name)).into());
         }
-        let client = common.builder()?.build()?;
-        if !client.is_collecting() {
-            return Err(Objection::Refused(client.reason().into()).into());
+        if let Some(reason) = admin.refusal() {
+            return Err(Objection::Refused(reason.into()).into());
         }
+        let client = common.builder()?.build()?;
         client.milestone(&self.name)?;
         client.sync(Duration::from_secs(30))?;
         client.shutdown(Duration::from_secs(30))?;

@@ -131,6 +131,11 @@ impl Journal {
         self.name.id
     }
 
+    /// Whether somebody removed it: what is appended then goes nowhere, without an error.
+    pub(crate) fn is_gone(&self) -> bool {
+        !fs::is_at(&self.file, &self.path)
+    }
+
     /// Whether there is anything in it worth taking.
     pub(crate) fn has_events(&self) -> bool {
         self.next > 0

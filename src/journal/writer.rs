@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::channel::{Channel, Slot};
 use super::file::Journal;
@@ -21,6 +21,9 @@ use crate::product::Declared;
 
 /// Most events between two appends, so that who waits for a sync waits for few of others'.
 const EVENTS_AN_APPEND_MAX: usize = 4_096;
+
+/// How long a sender may take between its look at the channel and its send when the channel is closed.
+const LATE_SENDERS: Duration = Duration::from_millis(1);
 
 /// What the writer works on.
 pub(crate) struct WriterSettings {
@@ -165,6 +168,11 @@ impl Writer {
                 continue;
             }
             if closing {
+                // Who asked whether the channel is open just before it was closed may be sending still.
+                thread::sleep(LATE_SENDERS);
+                if !self.channel.receiver.is_empty() {
+                    continue;
+                }
                 self.sync.written(u64::MAX);
                 return Ok(());
             }
@@ -245,6 +253,7 @@ impl Writer {
         let now = clock::monotonic();
         if self.journal.is_none() && self.retry_at.is_none_or(|at| at <= now) {
             let directory = self.installation.journals();
+            self.look_who_we_are();
             let adopted = Journal::adopt(&directory, self.origin.epoch(), self.origin_id);
             let opened = match adopted {
                 Some((journal, damaged)) => {
@@ -328,9 +337,21 @@ impl Writer {
     }
 
     fn turn_if_due(&mut self, asked: bool, last: bool) {
+        let now = clock::monotonic();
+        let looks = self.journal.is_some() && now.duration_since(self.turn.looked_at) >= TURN_LOOK_EVERY;
+        if looks {
+            self.turn.looked_at = now;
+        }
+        if let Some(journal) = self.journal.take_if(|journal| (looks || last) && journal.is_gone()) {
+            let path = journal.path.display();
+            log::error!("{path} was removed by somebody, with {} events in it", journal.next);
+            self.failure = Some(format!("{path} was removed by somebody"));
+            self.channel.counters.damaged.fetch_add(1, Ordering::Relaxed);
+        }
+        let turn_asked = looks && self.is_turn_asked();
         let Some(journal) = &self.journal else { return };
         let full = journal.len >= if last { JOURNAL_ADOPT_BYTES_MAX } else { JOURNAL_BYTES };
-        let due = full || journal.urgent || (journal.has_events() && (asked || self.is_turn_asked()));
+        let due = full || journal.urgent || (journal.has_events() && (asked || turn_asked));
         if !due {
             return;
         }
@@ -345,12 +366,16 @@ impl Writer {
     /// Whether somebody touched `turn` since the journal's first block: one stat a second. Time stamps are
     /// compared for equality alone, so a clock that jumps does no harm.
     fn is_turn_asked(&mut self) -> bool {
-        let now = clock::monotonic();
-        if now.duration_since(self.turn.looked_at) < TURN_LOOK_EVERY {
-            return false;
-        }
-        self.turn.looked_at = now;
         self.turn_now() != self.turn.then
+    }
+
+    /// The directory and the device id as they are now: either may have been removed since the last journal.
+    fn look_who_we_are(&mut self) {
+        let id = self.installation.create().and_then(|()| self.installation.device_id_or_new());
+        if let Some(device_id) = id.ok().filter(|id| *id != self.origin.device_id) {
+            self.origin.device_id = device_id;
+            self.origin_id = self.origin.id();
+        }
     }
 
     fn turn_now(&self) -> Option<SystemTime> {

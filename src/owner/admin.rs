@@ -10,7 +10,7 @@ use super::peek::{self, Bodies, PeekedEvent};
 use super::settings::Settings;
 use super::status::Status;
 use crate::clock;
-use crate::delivery::Format;
+use crate::delivery::{Format, Parcel};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
@@ -62,6 +62,12 @@ impl Admin {
         Status::read(&self.settings)
     }
 
+    /// By whose word nothing is collected here, if so.
+    pub fn refusal(&self) -> Option<&str> {
+        let consent = &self.settings.consent;
+        (!consent.is_yes()).then(|| consent.reason())
+    }
+
     /// Whether the product declares an event of this name.
     pub fn is_declared(&self, name: &str) -> bool {
         self.settings.product.declared.has(name)
@@ -105,7 +111,7 @@ impl Admin {
         timeout: Duration,
         progress: &mut dyn FnMut(&FlushReport) -> bool,
     ) -> Result<FlushReport> {
-        let deadline = clock::monotonic() + timeout;
+        let deadline = clock::deadline(timeout);
         if !self.settings.consent.is_yes() {
             return Err(Error::new(ErrorKind::Refused, self.settings.consent.reason()));
         }
@@ -143,7 +149,7 @@ impl Admin {
         let mut dead = Vec::new();
         for (number, letter) in engine.spool.dead_letters()? {
             let Some(origin) = engine.spool.origin(letter.origin).cloned() else { continue };
-            let parcel = crate::delivery::Parcel { block: letter.block, owed: letter.events, origin };
+            let parcel = Parcel { block: letter.block, owed: 1, origin };
             peek::events(&parcel, &mut |event| {
                 dead.push(DeadEvent {
                     number,
@@ -179,7 +185,7 @@ impl Admin {
     }
 
     /// Runs over everything that waits, holding the store if there is one.
-    fn with_parcels(&self, show: &mut dyn FnMut(crate::delivery::Parcel) -> Result<bool>) -> Result<()> {
+    fn with_parcels(&self, show: &mut dyn FnMut(Parcel) -> Result<bool>) -> Result<()> {
         let Some(installation) = self.existing() else { return Ok(()) };
         if !installation.ledger().exists() {
             return peek::parcels(installation, None, show);

@@ -1,6 +1,6 @@
 //! Counts what lies in journals and not yet in the store. Needs no lock and disturbs nobody.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::block::{Block, Epoch, Kind, Origin};
@@ -58,32 +58,35 @@ impl Census {
         let books = ledger.as_ref().map(|ledger| ledger.books.clone()).unwrap_or_default();
         let mut census = Self { books, ledger, trouble, ..Self::default() };
         let epoch = census.ledger.as_ref().map(|ledger| ledger.epoch);
+        // Journals first: one that is taken in meanwhile is then found in either place, and counted once.
+        let journals = installation.journals();
+        let mut counted = HashSet::new();
+        for name in names(&journals) {
+            let path = journals.join(name.to_string());
+            let held = fs::is_locked(&path).unwrap_or(false);
+            if census.count(&path, 0, 0, epoch, held) {
+                counted.insert(name.id);
+            }
+        }
         let taken = installation.taken();
-        for name in names(&taken) {
-            let known = census
-                .ledger
-                .iter()
-                .flat_map(|ledger| &ledger.taken)
-                .find(|taken| taken.name == name.to_string());
+        for name in names(&taken).into_iter().filter(|name| !counted.contains(&name.id)) {
+            let mut known = census.ledger.iter().flat_map(|ledger| &ledger.taken);
+            let known = known.find(|taken| taken.name == name.to_string());
             let (place, next, whole) =
                 known.map_or((0, 0, false), |taken| (taken.place, taken.next, taken.whole));
             if !whole {
                 census.count(&taken.join(name.to_string()), place, next, epoch, false);
             }
         }
-        let journals = installation.journals();
-        for name in names(&journals) {
-            let path = journals.join(name.to_string());
-            let held = fs::is_locked(&path).unwrap_or(false);
-            census.count(&path, 0, 0, epoch, held);
-        }
         census
     }
 
     /// Adds what stands in a journal from `place` on, where the index `next` is to be. The torn tail of one
-    /// that is held is just being written.
-    fn count(&mut self, path: &Path, place: u64, next: u32, epoch: Option<Epoch>, held: bool) {
-        let Some(contents) = fs::open(path).ok().and_then(|file| Contents::read(&file).ok()) else { return };
+    /// that is held is just being written. `false` when it cannot be read.
+    fn count(&mut self, path: &Path, place: u64, next: u32, epoch: Option<Epoch>, held: bool) -> bool {
+        let Some(contents) = fs::open(path).ok().and_then(|file| Contents::read(&file).ok()) else {
+            return false;
+        };
         let foreign = epoch.is_some_and(|epoch| epoch != contents.header.epoch);
         let mut next = next;
         let mut modes = HashMap::new();
@@ -124,6 +127,7 @@ impl Census {
                 Kind::Origin | Kind::End | Kind::Unknown(_) => {}
             }
         }
+        true
     }
 
     fn lose(&mut self, events: u64) {

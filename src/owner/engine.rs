@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Select, Sender, unbounded};
 use super::destination::{Booking, Destination, Flight, Piece, Refusal};
 use super::lock::Ownership;
 use super::settings::Route;
-use crate::block::Epoch;
+use crate::block::{Epoch, read_block, single};
 use crate::clock;
 use crate::delivery::{Courier, Damage, Job, Parcel, Report};
 use crate::error::{Error, Result};
@@ -213,20 +213,20 @@ impl Engine {
     }
 
     fn bury(&mut self, destination: &str, piece: &Piece, refusal: &Refusal) -> Result<(), SpoolError> {
-        for lease in &piece.0 {
-            let (block, origin) = self.spool.block(lease)?;
-            let letter = DeadLetter {
-                destination: destination.into(),
-                status: refusal.status,
-                answer: String::from_utf8_lossy(&refusal.answer).into_owned(),
-                time: clock::wall_micros(),
-                block,
-                events: lease.events,
-                origin: origin.id(),
-            };
-            log::warn!("{destination} refused an event for good: {}", refusal.why);
-            self.spool.settle(std::slice::from_ref(lease), &Outcome::Dead(Box::new(letter)))?;
-        }
+        // What is refused for good is one event alone.
+        let [lease] = piece.0.as_slice() else { return Ok(()) };
+        let (bytes, origin) = self.spool.block(lease)?;
+        let alone = read_block(&bytes).ok().and_then(|block| single(&block, lease.events.trailing_zeros()));
+        let letter = DeadLetter {
+            destination: destination.into(),
+            status: refusal.status,
+            answer: String::from_utf8_lossy(&refusal.answer).into_owned(),
+            time: clock::wall_micros(),
+            block: alone.unwrap_or(bytes),
+            origin: origin.id(),
+        };
+        log::warn!("{destination} refused an event for good: {}", refusal.why);
+        self.spool.settle(std::slice::from_ref(lease), &Outcome::Dead(Box::new(letter)))?;
         Ok(())
     }
 

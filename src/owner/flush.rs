@@ -68,8 +68,8 @@ impl Engine {
         let before = self.before();
         let mut held = self.ask_holders()?;
         self.destinations.iter_mut().for_each(Destination::begin_flush);
+        let mut left = u64::MAX;
         let reason = loop {
-            self.intake.look_again();
             let busy = self.step()?;
             let now = clock::monotonic();
             if !progress(&self.report(&before)) {
@@ -88,22 +88,28 @@ impl Engine {
                     break Some(failure);
                 }
                 if settled && self.is_drained() {
-                    break None;
+                    // The store is empty. What the ledger and the journals say decides whether that is all.
+                    self.spool.tidy(true)?;
+                    let left_before =
+                        std::mem::replace(&mut left, waiting(&Census::take(&self.installation).books));
+                    if left == 0 || left == left_before {
+                        break None;
+                    }
                 }
             }
+            self.intake.look_again();
             self.wait(LOOK_EVERY, &never::<()>());
         };
         self.destinations.iter_mut().for_each(Destination::end_flush);
         self.spool.tidy(true)?;
         let held_journals = held.len() as u64;
-        let holders =
-            || format!("{held_journals} journals are held by processes that do not let go: stopped?");
-        Ok(FlushReport {
-            waiting: waiting(&Census::take(&self.installation).books),
-            held_journals,
-            reason: reason.or_else(|| (held_journals > 0).then(holders)),
-            ..self.report(&before)
-        })
+        let waiting = waiting(&Census::take(&self.installation).books);
+        let reason = reason.or_else(|| match held_journals {
+            0 if waiting == 0 => None,
+            0 => Some("some journals cannot be taken in: the log says which".into()),
+            held => Some(format!("{held} journals are held by processes that do not let go: stopped?")),
+        });
+        Ok(FlushReport { waiting, held_journals, reason, ..self.report(&before) })
     }
 
     /// Asks the writers of this installation for what they hold.

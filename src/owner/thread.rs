@@ -80,7 +80,7 @@ impl StoreThread {
             let closed = || Error::new(ErrorKind::Closed, "the client was shut down");
             sent.map_err(|_| closed())?;
             // The thread keeps the deadline; one second more is for what it does after it.
-            match answer.recv_deadline(deadline + Duration::from_secs(1)) {
+            match answer.recv_deadline(deadline.checked_add(Duration::from_secs(1)).unwrap_or(deadline)) {
                 Ok(report) => report,
                 Err(RecvTimeoutError::Timeout) => {
                     Err(Error::new(ErrorKind::Timeout, "the flush did not end in time"))
@@ -145,14 +145,15 @@ impl Store {
         let mut engine = match Engine::open(&self.installation, ownership, self.route.as_ref(), self.quota) {
             Ok(engine) => engine,
             Err(error) => {
-                let told = Error::new(error.kind(), chain(&error));
-                request
-                    .iter()
-                    .for_each(|request| request.answer(Err(Error::new(told.kind(), told.to_string()))));
+                if let Some(request) = &request {
+                    request.answer(Err(Error::new(error.kind(), chain(&error))));
+                }
                 return Err(error);
             }
         };
-        request.iter().for_each(|request| self.flush(&mut engine, request));
+        if let Some(request) = &request {
+            self.flush(&mut engine, request)?;
+        }
         let left = self.work(&mut engine)?;
         match left {
             Left::HandedOver => engine.hand_over()?,
@@ -166,10 +167,14 @@ impl Store {
     }
 
     /// Flushes for whoever asked, until the process ends or somebody else needs the store.
-    fn flush(&self, engine: &mut Engine, request: &Request) {
+    ///
+    /// # Errors
+    ///
+    /// Those of the spool, which whoever asked is told too: it is to be opened anew.
+    fn flush(&self, engine: &mut Engine, request: &Request) -> Result<()> {
         let mut probed_at = clock::monotonic();
         let installation = self.installation.clone();
-        request.answer(engine.flush(request.deadline, &mut |_| {
+        let report = engine.flush(request.deadline, &mut |_| {
             let now = clock::monotonic();
             let probe = now.duration_since(probed_at) >= OWNER_PROBE_EVERY;
             if probe {
@@ -177,7 +182,17 @@ impl Store {
             }
             let ends = self.stopping.load(Ordering::Relaxed);
             !ends && (!probe || !lock::somebody_waits(&installation))
-        }));
+        });
+        match report {
+            Ok(report) => {
+                request.answer(Ok(report));
+                Ok(())
+            }
+            Err(error) => {
+                request.answer(Err(Error::new(error.kind(), chain(&error))));
+                Err(error)
+            }
+        }
     }
 
     fn try_own(&self) -> Result<Option<Ownership>> {
@@ -201,7 +216,7 @@ impl Store {
         loop {
             let busy = engine.step()?;
             match self.control.try_recv() {
-                Ok(request) => self.flush(engine, &request),
+                Ok(request) => self.flush(engine, &request)?,
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return Ok(Left::Stopped),
             }

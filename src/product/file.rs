@@ -94,9 +94,12 @@ impl Product {
         let unread = |error: std::io::Error| {
             Error::invalid(format!("cannot read the product file {}", path.display())).with_source(error)
         };
-        let length = std::fs::metadata(path).map_err(unread)?.len();
-        if length > BYTES_MAX {
-            return Err(Error::invalid(format!("the product file {} is larger than 1 MiB", path.display())));
+        let found = std::fs::metadata(path).map_err(unread)?;
+        if !found.is_file() || found.len() > BYTES_MAX {
+            let path = path.display();
+            return Err(Error::invalid(format!(
+                "the product file {path} is no regular file of at most 1 MiB"
+            )));
         }
         let text = std::fs::read_to_string(path).map_err(unread)?;
         let wrong = || format!("the product file {} cannot be used", path.display());

@@ -34,6 +34,8 @@ pub(crate) struct Spool {
     pub(super) store: Store,
     /// The number of the store.
     pub(super) number: u64,
+    /// Bytes of its log when this process wrote it anew, or zero.
+    pub(super) bytes_when_new: u64,
     pub(super) meta: Meta,
     pub(super) taken: BTreeMap<JournalId, Taken>,
     pub(super) queue: Queue,
@@ -88,10 +90,8 @@ pub(crate) struct DeadLetter {
     pub(crate) answer: String,
     /// Microseconds since the Unix epoch.
     pub(crate) time: u64,
-    /// A block that holds the event.
+    /// A block that holds this event alone.
     pub(crate) block: Vec<u8>,
-    /// Which of the block's events.
-    pub(crate) events: u128,
     pub(crate) origin: OriginId,
 }
 
@@ -205,7 +205,9 @@ impl Spool {
         if stale && self.unsaved.since.is_none() && (at_once || drained || late) {
             self.write_ledger(State::Open)?;
         }
-        if self.queue.blocks() == 0 && self.store.bytes() > STORE_REWRITE_BYTES {
+        // What it holds beside the queue, dead letters above all, is no reason to write it again and again.
+        let grown = self.store.bytes() > STORE_REWRITE_BYTES.max(2 * self.bytes_when_new);
+        if self.queue.blocks() == 0 && grown {
             self.rewrite()?;
         }
         Ok(())
@@ -278,6 +280,7 @@ impl Spool {
         Store::create(&path, self.store.generation() + 1, pairs)?;
         let store = Store::open(&path, self.store.generation(), |_, _| Ok(()))?;
         std::mem::replace(&mut self.store, store).close()?;
+        self.bytes_when_new = self.store.bytes();
         self.number = number;
         self.write_ledger(State::Open)?;
         std::fs::remove_dir_all(&old).map_err(SpoolError::io("remove", old))

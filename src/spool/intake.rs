@@ -28,16 +28,17 @@ pub(crate) struct Intake {
     candidates: VecDeque<JournalName>,
     looked_at: Option<Instant>,
     left_some: bool,
-    /// Journals whose events stay on this host: in them they cost nothing, in the store they would.
+    /// Journals that are left where they are: their events stay on this host (in a journal they cost nothing,
+    /// in the store they would), or they cannot be read.
     staying: HashSet<JournalName>,
 }
 
 /// What came of taking a journal.
 enum Took {
     Journal(Reading),
-    /// All of its events stay on this host.
+    /// It is to be left where it is.
     Staying,
-    /// It is not free, is none of ours, or was dealt with.
+    /// It is not free, or was dealt with.
     Nothing,
 }
 
@@ -153,6 +154,10 @@ impl Spool {
         let id = taken.id;
         let read = fs::open(&path).map_err(JournalError::from).and_then(|file| Contents::read(&file));
         match read {
+            Ok(contents) if contents.header.epoch != self.epoch => {
+                self.discard(&Reading { id, urgent, contents }, DropReason::Consent)?;
+                self.begun(urgent_only)
+            }
             Ok(contents) => Ok(Some(Reading { id, urgent, contents })),
             Err(error) => {
                 // Its blocks so far are in the store; the rest is gone, and nobody knows how much that was.
@@ -177,8 +182,8 @@ impl Spool {
             Ok(Locked::Ours(file)) => file,
             Ok(Locked::Busy | Locked::Gone) => return Ok(Took::Nothing),
             Err(error) => {
-                log::warn!("{} cannot be opened: {error}", path.display());
-                return Ok(Took::Nothing);
+                log::warn!("{} cannot be opened and is left alone: {error}", path.display());
+                return Ok(Took::Staying);
             }
         };
         let contents = match Contents::read(&file) {
@@ -193,7 +198,7 @@ impl Spool {
             }
             Err(error) => {
                 log::warn!("{} stays where it is: {error}", path.display());
-                return Ok(Took::Nothing);
+                return Ok(Took::Staying);
             }
         };
         reached(Step::JournalLocked);
@@ -205,14 +210,15 @@ impl Spool {
         let taken_path = directory.join(name.to_string());
         if self.taken.contains_key(&id) || taken_path.exists() {
             log::error!("{} was taken in before and stays where it is", path.display());
-            return Ok(Took::Nothing);
+            return Ok(Took::Staying);
         }
         std::fs::rename(&path, &taken_path).map_err(SpoolError::io("rename", path))?;
         reached(Step::JournalTaken);
         file.sync_data().map_err(SpoolError::io("sync", taken_path))?;
         reached(Step::JournalSynced);
-        fs::sync_directory(&journals).map_err(SpoolError::io("sync", journals))?;
+        // The new name first: a power cut in between may leave both, and never none.
         fs::sync_directory(&directory).map_err(SpoolError::io("sync", directory))?;
+        fs::sync_directory(&journals).map_err(SpoolError::io("sync", journals))?;
         reached(Step::DirectoriesSynced);
         self.taken.insert(id, Taken::new(id, name.to_string()));
         let reading = Reading { id, urgent: name.is_now(), contents };

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::Event;
-use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, read_block};
+use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, read_block, single};
 use crate::clock;
 use crate::installation::Installation;
 use crate::journal::Journal;
@@ -160,13 +160,13 @@ impl World {
                 let (block, origin) = self.spool().block(&first).unwrap();
                 let (destination, answer) = ("default".into(), String::new());
                 let origin = origin.id();
+                let block = single(&read_block(&block).unwrap(), first.events.trailing_zeros()).unwrap();
                 Outcome::Dead(Box::new(DeadLetter {
                     destination,
                     status: 400,
                     answer,
                     time: 0,
                     block,
-                    events: first.events,
                     origin,
                 }))
             }
@@ -461,4 +461,28 @@ fn where_the_quota_is_used_up_the_oldest_events_go_first_and_milestones_stay() {
 
 fn size(directory: &Path) -> u64 {
     std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn of_the_dead_letters_the_newest_are_kept_and_they_are_no_reason_to_write_the_store_again() {
+    let mut world = World::new();
+    let events = crate::limits::DEAD_LETTERS_MAX as u32 + 10;
+    world.append(events, 100);
+    let mut intake = Intake::default();
+    while intake.step(world.spool(), false).unwrap() {}
+    for _ in 0..events {
+        world.lease(1, Fate::Dead);
+    }
+    world.spool().tidy(true).unwrap();
+    let account = world.spool().books().total();
+    assert_eq!(
+        (account.dead, account.dropped[&DropReason::Quota]),
+        (crate::limits::DEAD_LETTERS_MAX as u64, 10)
+    );
+    world.check();
+    let number = world.spool().number;
+    for _ in 0..5 {
+        world.spool().tidy(true).unwrap();
+    }
+    assert!(world.spool().number <= number + 1);
 }

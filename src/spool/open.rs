@@ -275,6 +275,7 @@ fn assemble(
         epoch,
         store,
         number: ledger.store,
+        bytes_when_new: 0,
         meta,
         taken: found.taken,
         queue,

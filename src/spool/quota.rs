@@ -29,7 +29,7 @@ impl Spool {
                 return Ok(());
             }
             let dropped = match self.oldest_taken() {
-                Some(id) => self.evict(id, intake)?,
+                Some(id) => self.evict(id, intake, DropReason::Quota)?,
                 None => self.discard_oldest(intake, DropReason::Quota, |_| true)?,
             };
             if !dropped {
@@ -38,30 +38,33 @@ impl Spool {
         }
     }
 
+    /// Drops what has waited too long. How old an event says it is does not count: it may have been brought
+    /// from elsewhere. A journal has waited since it was last written to.
     fn drop_aged(&mut self, intake: &mut Intake, quota: &Quota) -> Result<(), SpoolError> {
         let Some(before) = clock::wall().checked_sub(quota.age) else { return Ok(()) };
-        let micros = clock::micros(before);
-        let aged: Vec<Lease> = self.droppable(|time, _| time <= micros);
-        if !aged.is_empty() {
-            self.settle(&aged, &Outcome::Dropped(DropReason::Age))?;
-        }
-        // A journal is as old as what was last written to it; its name says when it began.
-        let directory = self.installation.journals();
-        let is_aged = |name: &JournalName| {
-            let written = std::fs::symlink_metadata(directory.join(name.to_string()))
-                .and_then(|found| found.modified());
-            name.millis <= micros / 1_000 && written.is_ok_and(|at| at <= before)
+        let is_aged = |directory: &Path, name: &JournalName| {
+            let found = std::fs::symlink_metadata(directory.join(name.to_string()));
+            let written = found.and_then(|found| found.modified());
+            name.millis <= clock::micros(before) / 1_000 && written.is_ok_and(|at| at <= before)
         };
-        while self.discard_oldest(intake, DropReason::Age, is_aged)? {}
+        let (taken, journals) = (self.installation.taken(), self.installation.journals());
+        let aged = self.taken.values().filter(|taken_in| {
+            let name = taken_in.name.parse::<JournalName>();
+            name.is_ok_and(|name| !name.is_now() && is_aged(&taken, &name))
+        });
+        for id in aged.map(|taken| taken.id).collect::<Vec<_>>() {
+            self.evict(id, intake, DropReason::Age)?;
+        }
+        while self.discard_oldest(intake, DropReason::Age, |name| is_aged(&journals, name))? {}
         Ok(())
     }
 
     /// Drops what is left of a taken journal: what is in the store, and what was not yet entered.
-    fn evict(&mut self, id: JournalId, intake: &mut Intake) -> Result<bool, SpoolError> {
+    fn evict(&mut self, id: JournalId, intake: &mut Intake, reason: DropReason) -> Result<bool, SpoolError> {
         intake.forget(id);
-        let waiting = self.droppable(|_, journal| journal == id);
-        self.settle(&waiting, &Outcome::Dropped(DropReason::Quota))?;
-        let rest = self.discard_rest(id, DropReason::Quota)?;
+        let waiting = self.droppable(id);
+        self.settle(&waiting, &Outcome::Dropped(reason))?;
+        let rest = self.discard_rest(id, reason)?;
         self.tidy(true)?;
         Ok(!waiting.is_empty() || rest > 0)
     }
@@ -86,20 +89,18 @@ impl Spool {
 
     /// The oldest journal in `taken/` of which something can be dropped.
     fn oldest_taken(&self) -> Option<JournalId> {
-        let droppable = |id: JournalId| !self.droppable(|_, journal| journal == id).is_empty();
-        let some = self.taken.values().filter(|taken| !taken.whole || droppable(taken.id));
+        let some = self.taken.values().filter(|taken| !taken.whole || !self.droppable(taken.id).is_empty());
         some.min_by_key(|taken| taken.name.parse::<JournalName>().ok().map(|name| name.millis))
             .map(|taken| taken.id)
     }
 
-    /// Entries that nobody has leased, milestones left out, by the time and the journal of their blocks.
-    fn droppable(&self, wanted: impl Fn(u64, JournalId) -> bool) -> Vec<Lease> {
-        let is_wanted = |lease: &Lease| {
+    /// A journal's entries that nobody has leased, milestones left out.
+    fn droppable(&self, journal: JournalId) -> Vec<Lease> {
+        let is_droppable = |lease: &Lease| {
             let block = self.queue.block(lease.key.sequence);
-            lease.key.class != Class::Milestone
-                && block.is_some_and(|block| wanted(block.time, block.journal))
+            lease.key.class != Class::Milestone && block.is_some_and(|block| block.journal == journal)
         };
-        self.queue.free().into_iter().filter(is_wanted).collect()
+        self.queue.free().into_iter().filter(is_droppable).collect()
     }
 
     fn usage(&self) -> Usage {

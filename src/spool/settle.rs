@@ -5,7 +5,8 @@ use super::core::{DeadLetter, Spool, SpoolError};
 use super::keys;
 use super::queue::{Lease, Removed};
 use super::store::Changes;
-use crate::block::{JournalId, encode};
+use crate::block::{JournalId, decode, encode};
+use crate::limits::DEAD_LETTERS_MAX;
 
 /// What became of events.
 #[derive(Debug, Clone)]
@@ -41,11 +42,27 @@ impl Spool {
                 self.change(lease, &removed, &mut changes);
             }
             if let Outcome::Dead(letter) = outcome {
-                changes.insert(keys::dead(self.meta.next_dead), Some(encode(letter)));
-                self.dead.insert(self.meta.next_dead);
-                self.meta.next_dead += 1;
+                self.bury(letter, &mut changes)?;
             }
             self.commit(changes, blocks, portion.len() as u32)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a dead letter, and of all of them the newest.
+    fn bury(&mut self, letter: &DeadLetter, changes: &mut Changes) -> Result<(), SpoolError> {
+        changes.insert(keys::dead(self.meta.next_dead), Some(encode(letter)));
+        self.dead.insert(self.meta.next_dead);
+        self.meta.next_dead += 1;
+        while self.dead.len() > DEAD_LETTERS_MAX {
+            let Some(oldest) = self.dead.pop_first() else { break };
+            let value = self.store.get(&keys::dead(oldest))?;
+            if let Some(oldest) = value.and_then(|value| decode::<DeadLetter>(&value).ok()) {
+                let account = self.meta.books.account(&oldest.destination);
+                account.dead = account.dead.saturating_sub(1);
+                account.drop(DropReason::Quota, 1);
+            }
+            changes.insert(keys::dead(oldest), None);
         }
         Ok(())
     }
