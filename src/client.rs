@@ -342,7 +342,8 @@ impl Client {
     }
 
     /// Writes and syncs what stands in the channel, closes the spool if this process holds it, and ends all
-    /// threads. Nothing is sent. Events that are enqueued from now on are refused.
+    /// threads. Nothing is sent. Events that are enqueued from now on are refused; one that another thread is
+    /// just enqueueing may be too late, and is counted as refused for [`Refusal::Full`].
     ///
     /// # Errors
     ///
@@ -365,7 +366,9 @@ impl Client {
     /// What this client counted since it was built.
     pub fn stats(&self) -> Stats {
         let counters = &self.inner.channel.counters;
-        let refused = Refusal::ALL.into_iter().map(|reason| (reason, counters.refused(reason)));
+        let too_late = |reason| if reason == Refusal::Full { self.inner.channel.too_late() } else { 0 };
+        let refused = Refusal::ALL.into_iter();
+        let refused = refused.map(|reason| (reason, counters.refused(reason) + too_late(reason)));
         Stats {
             accepted: counters.accepted.load(Ordering::Relaxed),
             refused: refused.filter(|(_, events)| *events > 0).collect(),

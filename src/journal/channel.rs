@@ -52,6 +52,7 @@ pub(crate) struct Channel {
     /// Whether events are taken.
     open: AtomicBool,
     closing: AtomicBool,
+    has_ended: AtomicBool,
     turn: AtomicBool,
     tickets: AtomicU64,
     pub(crate) counters: Counters,
@@ -89,6 +90,7 @@ impl Channel {
             writer: OnceLock::new(),
             open: AtomicBool::new(true),
             closing: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
             turn: AtomicBool::new(false),
             tickets: AtomicU64::new(0),
             counters: Counters::default(),
@@ -148,6 +150,18 @@ impl Channel {
         if let Some(writer) = self.writer.get() {
             writer.unpark();
         }
+    }
+
+    /// Events that were sent after the writer's last look, by threads that had found the channel open. They will
+    /// not be written.
+    pub(crate) fn too_late(&self) -> u64 {
+        if self.has_ended.load(Ordering::Acquire) { self.receiver.len() as u64 } else { 0 }
+    }
+
+    /// Tells that the writer takes nothing more.
+    pub(super) fn end(&self) {
+        self.refuse_all();
+        self.has_ended.store(true, Ordering::Release);
     }
 
     /// A ticket for all events that were sent before, and the writer's attention.

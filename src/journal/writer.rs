@@ -104,8 +104,8 @@ impl Writer {
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(_) => Some("the writer panicked".into()),
             };
+            channel.end();
             if let Some(why) = why {
-                channel.refuse_all();
                 log::error!("nothing is collected from now on: {why}");
                 sync.broken(why);
             }
