@@ -172,6 +172,10 @@ pub(crate) const PERSIST_ENTRIES: u32 = 256;
 /// A persist follows the first change after this long: what a crash may repeat.
 pub(crate) const PERSIST_EVERY: Duration = Duration::from_secs(5);
 
+/// How often the ledger is written when nothing but the time of the next try has changed: while a receiver is
+/// down for long, that is all there is to say.
+pub(crate) const LEDGER_TIMES_EVERY: Duration = Duration::from_secs(60);
+
 /// How often journals that are done with are unlinked while others are under way: each time costs a ledger.
 pub(crate) const LET_GO_EVERY: Duration = Duration::from_millis(500);
 

@@ -21,8 +21,8 @@ use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::installation::{Installation, fs};
 use crate::limits::{
-    LET_GO_EVERY, PERSIST_BLOCKS, PERSIST_BLOCKS_SMALL, PERSIST_ENTRIES, PERSIST_EVERY, STORE_REWRITE_BYTES,
-    STORE_SMALL_BLOCKS,
+    LEDGER_TIMES_EVERY, LET_GO_EVERY, PERSIST_BLOCKS, PERSIST_BLOCKS_SMALL, PERSIST_ENTRIES, PERSIST_EVERY,
+    STORE_REWRITE_BYTES, STORE_SMALL_BLOCKS,
 };
 
 pub(super) const META_VERSION: u32 = 1;
@@ -116,6 +116,14 @@ pub(crate) enum SpoolError {
     Newer(PathBuf),
 }
 
+/// How much a ledger that was written now would say that the last one does not.
+enum News {
+    None,
+    /// When a destination was last and will next be tried.
+    Times,
+    Matter,
+}
+
 impl SpoolError {
     pub(super) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
@@ -199,10 +207,12 @@ impl Spool {
         if done && (at_once || drained || since_ledger >= LET_GO_EVERY) {
             self.let_go()?;
         }
-        let stale =
-            self.store.generation() != self.ledger.generation || self.words != self.ledger.destinations;
-        let late = since_ledger >= PERSIST_EVERY;
-        if stale && self.unsaved.since.is_none() && (at_once || drained || late) {
+        let due = match self.news() {
+            News::None => false,
+            News::Times => at_once || drained || since_ledger >= LEDGER_TIMES_EVERY,
+            News::Matter => at_once || drained || since_ledger >= PERSIST_EVERY,
+        };
+        if due && self.unsaved.since.is_none() {
             self.write_ledger(State::Open)?;
         }
         // What it holds beside the queue, dead letters above all, is no reason to write it again and again.
@@ -211,6 +221,23 @@ impl Spool {
             self.rewrite()?;
         }
         Ok(())
+    }
+
+    /// What the ledger does not say yet.
+    fn news(&self) -> News {
+        let same = |(ours, theirs): (&LastWord, &LastWord)| {
+            (&ours.error, &ours.held) == (&theirs.error, &theirs.held)
+        };
+        let (ours, theirs) = (&self.words, &self.ledger.destinations);
+        if self.store.generation() != self.ledger.generation {
+            News::Matter
+        } else if ours == theirs {
+            News::None
+        } else if ours.keys().eq(theirs.keys()) && ours.values().zip(theirs.values()).all(same) {
+            News::Times
+        } else {
+            News::Matter
+        }
     }
 
     /// Writes the ledger. Whatever it says is durable in the store.
