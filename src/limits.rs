@@ -111,6 +111,9 @@ pub(crate) const OWNER_TRY_EVERY_MS: std::ops::Range<u64> = 2_000..4_000;
 /// How often the owner looks whether somebody waits for the store.
 pub(crate) const OWNER_PROBE_EVERY: Duration = Duration::from_millis(250);
 
+/// How often the owner looks whether its lock is still the one that others try.
+pub(crate) const OWNER_CHECK_EVERY: Duration = Duration::from_secs(5);
+
 /// How often a waiter tries the owner's lock.
 pub(crate) const OWNER_WAIT_EVERY: Duration = Duration::from_millis(20);
 

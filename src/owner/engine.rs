@@ -46,7 +46,7 @@ pub(super) struct Engine {
     pub(super) requests: u64,
     pub(super) bytes: u64,
     /// Freed last, when the store is closed.
-    _ownership: Ownership,
+    pub(super) ownership: Ownership,
 }
 
 impl Engine {
@@ -82,7 +82,7 @@ impl Engine {
             turned_at: None,
             requests: 0,
             bytes: 0,
-            _ownership: ownership,
+            ownership,
         })
     }
 

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
@@ -18,7 +19,8 @@ use crate::spool::Ledger;
 
 /// The right to open the spool, as long as this lives.
 pub(super) struct Ownership {
-    _lock: File,
+    lock: File,
+    path: PathBuf,
 }
 
 impl Ownership {
@@ -29,7 +31,9 @@ impl Ownership {
         }
         let got = try_lock(&installation.owner_lock())?;
         // Somebody may have begun to wait in between: then it is theirs.
-        Ok(got.filter(|_| !somebody_waits(installation)).map(|lock| Self { _lock: lock }))
+        Ok(got
+            .filter(|_| !somebody_waits(installation))
+            .map(|lock| Self { lock, path: installation.owner_lock() }))
     }
 
     /// Waits for the lock, and makes its holder step down. `go_on` is asked while waiting.
@@ -67,7 +71,14 @@ impl Ownership {
         let next = wait(&installation.owner_next())?;
         let lock = wait(&installation.owner_lock())?;
         drop(next);
-        Ok(Self { _lock: lock })
+        Ok(Self { lock, path: installation.owner_lock() })
+    }
+}
+
+impl Ownership {
+    /// Whether the lock is still the one that others try: a file that was deleted and made again has two.
+    pub(super) fn is_known(&self) -> bool {
+        fs::is_at(&self.lock, &self.path)
     }
 }
 
@@ -124,6 +135,17 @@ mod tests {
             drop(waiter);
         });
         assert!(Ownership::try_now(&installation).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_owner_whose_lock_was_deleted_finds_out() {
+        let (_directory, installation) = installation();
+        let owner = Ownership::try_now(&installation).unwrap().unwrap();
+        assert!(owner.is_known());
+        std::fs::remove_file(installation.owner_lock()).unwrap();
+        assert!(!owner.is_known());
+        assert!(Ownership::try_now(&installation).unwrap().is_some_and(|other| other.is_known()));
+        assert!(!owner.is_known());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::settings::Route;
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
-use crate::limits::{OWNER_AGE_MIN, OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS};
+use crate::limits::{OWNER_AGE_MIN, OWNER_CHECK_EVERY, OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS};
 use crate::product::Quota;
 use crate::spool::Ledger;
 
@@ -213,6 +213,7 @@ impl Store {
 
     fn work(&self, engine: &mut Engine) -> Result<Left> {
         let mut probed_at = clock::monotonic();
+        let mut checked_at = probed_at;
         loop {
             let busy = engine.step()?;
             match self.control.try_recv() {
@@ -224,6 +225,16 @@ impl Store {
             if now.duration_since(probed_at) >= OWNER_PROBE_EVERY {
                 probed_at = now;
                 if lock::somebody_waits(&self.installation) {
+                    return Ok(Left::HandedOver);
+                }
+            }
+            if now.duration_since(checked_at) >= OWNER_CHECK_EVERY {
+                checked_at = now;
+                if !engine.ownership.is_known() {
+                    log::error!(
+                        "{} was deleted: the spool is let go of",
+                        self.installation.owner_lock().display()
+                    );
                     return Ok(Left::HandedOver);
                 }
             }
