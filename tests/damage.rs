@@ -6,8 +6,8 @@ mod common;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use common::Home;
 use common::receiver::{Receiver, nobody_listens, url};
+use common::{Home, copy};
 
 /// Numbers that look random and are the same in each run.
 struct Dice(u64);
@@ -29,17 +29,6 @@ fn template() -> Home {
     assert_eq!(home.milepost(&["milestone", "first_job"]).status, 0);
     home.enqueue(200);
     home
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &to.join(entry.file_name())),
-            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
-        }
-    }
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {

@@ -8,10 +8,9 @@ use super::ledger::Taken;
 use super::queue::BlockInfo;
 use super::step::{Step, reached};
 use super::store::Changes;
-use super::{DEFAULT, LOCAL};
+use super::{DEFAULT, destination_of};
 use crate::block::{Block, Class, Counts, End, Kind, Origin, encode};
 use crate::journal::Found;
-use crate::product::Mode;
 
 /// What was found in the store's favour while some blocks were entered.
 struct Entering {
@@ -161,9 +160,4 @@ impl Spool {
             taken.next = index;
         }
     }
-}
-
-/// The destination of the events of a mode.
-pub(super) fn destination_of(mode: Mode) -> &'static str {
-    if mode == Mode::Local { LOCAL } else { DEFAULT }
 }

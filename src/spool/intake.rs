@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::books::DropReason;
 use super::core::{Spool, SpoolError};
-use super::enter::destination_of;
+use super::destination_of;
 use super::keys;
 use super::ledger::Taken;
 use super::step::{Step, reached};

@@ -28,6 +28,8 @@ mod store;
 #[cfg(test)]
 mod model;
 
+use crate::product::Mode;
+
 pub use books::DropReason;
 pub(crate) use books::{Account, Books};
 pub(crate) use core::{DeadLetter, Spool, SpoolError};
@@ -42,3 +44,8 @@ pub(crate) const DEFAULT: &str = "default";
 
 /// The destination of events that stay on this host.
 pub(crate) const LOCAL: &str = "local";
+
+/// The destination of the events of a mode.
+fn destination_of(mode: Mode) -> &'static str {
+    if mode == Mode::Local { LOCAL } else { DEFAULT }
+}
