@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 
 use super::header::{Header, JOURNAL_HEADER_BYTES, JournalError};
 use crate::block::{Block, BlockError, find_block, read_block};
+use crate::installation::fs;
 use crate::limits::JOURNAL_READ_BYTES_MAX;
 
 /// A journal's bytes, with a header that was right.
@@ -25,6 +27,11 @@ pub(crate) enum Found<'a> {
 }
 
 impl Contents {
+    /// Opens and reads a journal.
+    pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
+        Self::read(&fs::open(path)?)
+    }
+
     /// Reads a journal as it is now. What is written meanwhile is not seen, or is torn.
     pub(crate) fn read(file: &File) -> Result<Self, JournalError> {
         let mut file = file;

@@ -94,6 +94,15 @@ struct Outcome {
     cleared: bool,
 }
 
+impl State {
+    /// Notes that something up to `ticket` failed, unless that is known of a later one.
+    fn fail(&mut self, ticket: u64, why: String) {
+        if self.failed.0 <= ticket {
+            self.failed = (ticket, why);
+        }
+    }
+}
+
 impl SyncThread {
     pub(crate) fn new(directory: PathBuf, every: SyncEvery) -> Self {
         let (work, done) = (Condvar::new(), Condvar::new());
@@ -129,7 +138,7 @@ impl SyncThread {
 
     /// Tells that events of the tickets up to `ticket` could not be written.
     pub(super) fn failed(&self, ticket: u64, why: String) {
-        self.lock().failed = (ticket, why);
+        self.lock().fail(ticket, why);
     }
 
     /// Tells that nothing will ever be written, and why.
@@ -196,15 +205,17 @@ impl SyncThread {
     pub(super) fn run(&self) {
         while let Some(work) = self.next() {
             let upto = work.upto;
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.perform(work))).unwrap_or_else(|_| Outcome {
-                error: Some(io::Error::other("the sync thread panicked")),
-                ..Outcome::default()
-            });
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.perform(work)));
             let mut state = self.lock();
+            let outcome = outcome.unwrap_or_else(|_| {
+                // Nobody knows what of it is durable, so nothing is called that any more.
+                state.broken = Some("the sync thread panicked".into());
+                Outcome::default()
+            });
             state.finished = state.finished.max(upto);
             self.take_in(outcome, &mut state);
-            if let Some((_, why)) = &state.suspect {
-                state.failed = (upto, why.clone());
+            if let Some((_, why)) = state.suspect.clone() {
+                state.fail(upto, why);
             }
             drop(state);
             self.done.notify_all();
@@ -252,9 +263,12 @@ impl SyncThread {
 
     fn perform(&self, work: Work) -> Outcome {
         let mut outcome = Outcome { names: work.names || !work.turned.is_empty(), ..Outcome::default() };
+        // One that is suspect would answer that all is well.
+        let is_suspect =
+            |file: &Arc<File>| work.suspect.as_ref().is_some_and(|suspect| Arc::ptr_eq(suspect, file));
         let mut closed_last = Vec::new();
         for journal in work.turned {
-            let suspect = work.suspect.as_ref().is_some_and(|suspect| Arc::ptr_eq(suspect, &journal.file));
+            let suspect = is_suspect(&journal.file);
             match finish(&journal, suspect) {
                 Ok(anew) => {
                     outcome.cleared |= suspect;
@@ -266,10 +280,7 @@ impl SyncThread {
                 }
             }
         }
-        // One that is suspect would answer that all is well.
-        let suspect =
-            |file: &Arc<File>| work.suspect.as_ref().is_some_and(|suspect| Arc::ptr_eq(suspect, file));
-        let dirty = work.dirty.filter(|file| !suspect(file));
+        let dirty = work.dirty.filter(|file| !is_suspect(file));
         if let Some((file, Err(error))) = dirty.map(|file| (file.clone(), file.sync_data())) {
             outcome.error.get_or_insert(error);
             outcome.suspect = Some(file);
@@ -290,7 +301,7 @@ impl SyncThread {
         if let Some(error) = outcome.error {
             let why = format!("cannot sync {}: {error}", self.directory.display());
             log::error!("{why}");
-            state.failed = (state.finished, why.clone());
+            state.fail(state.finished, why.clone());
             if let Some(file) = outcome.suspect {
                 state.suspect = Some((file, why));
             }

@@ -281,25 +281,28 @@ impl Writer {
     /// Writes what was refused, redacted and damaged since the last time: at once when asked, else once a
     /// second at most.
     fn count(&mut self, at_once: bool) {
+        let now = clock::monotonic();
+        if !at_once && now.duration_since(self.counts_at) < TURN_LOOK_EVERY {
+            return;
+        }
+        self.counts_at = now;
         let counters = &self.channel.counters;
         let refused = Refusal::ALL.map(|reason| (reason as u8, counters.refused(reason)));
-        let now = Counts {
+        let counted = Counts {
             refused: refused.into(),
             redacted: counters.redacted.load(Ordering::Relaxed),
             damaged: counters.damaged.load(Ordering::Relaxed),
             removed: Vec::new(),
         };
-        let since = now.since(&self.counted);
-        let due = at_once || clock::monotonic().duration_since(self.counts_at) >= TURN_LOOK_EVERY;
-        if since.is_empty() || !due {
+        let since = counted.since(&self.counted);
+        if since.is_empty() {
             return;
         }
         // What cannot be written now is written with what comes later.
         let Ok((id, next)) = self.open_journal().map(|journal| (journal.id(), journal.next)) else { return };
         let first = next + self.out.events;
         write_note(Kind::Counts, id, first, self.origin_id, &since, &mut self.out.bytes);
-        self.counts_at = clock::monotonic();
-        self.out.counted = Some(now);
+        self.out.counted = Some(counted);
     }
 
     /// Appends what is sealed. What the disk does not take is refused, and whoever waits is told.
@@ -348,7 +351,8 @@ impl Writer {
             self.failure = Some(format!("{path} was removed by somebody"));
             self.channel.counters.damaged.fetch_add(1, Ordering::Relaxed);
         }
-        let turn_asked = looks && self.is_turn_asked();
+        // Time stamps are compared for equality alone, so a clock that jumps does no harm.
+        let turn_asked = looks && self.turn_now() != self.turn.then;
         let Some(journal) = &self.journal else { return };
         let full = journal.len >= if last { JOURNAL_ADOPT_BYTES_MAX } else { JOURNAL_BYTES };
         let due = full || journal.urgent || (journal.has_events() && (asked || turn_asked));
@@ -363,12 +367,6 @@ impl Writer {
         }
     }
 
-    /// Whether somebody touched `turn` since the journal's first block: one stat a second. Time stamps are
-    /// compared for equality alone, so a clock that jumps does no harm.
-    fn is_turn_asked(&mut self) -> bool {
-        self.turn_now() != self.turn.then
-    }
-
     /// The directory and the device id as they are now: either may have been removed since the last journal.
     fn look_who_we_are(&mut self) {
         let id = self.installation.create().and_then(|()| self.installation.device_id_or_new());
@@ -378,6 +376,7 @@ impl Writer {
         }
     }
 
+    /// When somebody last touched `turn`.
     fn turn_now(&self) -> Option<SystemTime> {
         std::fs::symlink_metadata(self.installation.turn()).and_then(|found| found.modified()).ok()
     }
