@@ -42,6 +42,11 @@ impl Installation {
         self.directory.join("spool")
     }
 
+    /// One of the stores.
+    pub(crate) fn store(&self, number: u64) -> PathBuf {
+        self.spool().join(number.to_string())
+    }
+
     pub(crate) fn ledger(&self) -> PathBuf {
         self.directory.join("ledger")
     }

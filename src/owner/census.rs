@@ -84,7 +84,7 @@ impl Census {
     /// Adds what stands in a journal from `place` on, where the index `next` is to be. The torn tail of one
     /// that is held is just being written. `false` when it cannot be read.
     fn count(&mut self, path: &Path, place: u64, next: u32, epoch: Option<Epoch>, held: bool) -> bool {
-        let Some(contents) = fs::open(path).ok().and_then(|file| Contents::read(&file).ok()) else {
+        let Some(contents) = Contents::open(path).ok() else {
             return false;
         };
         let foreign = epoch.is_some_and(|epoch| epoch != contents.header.epoch);

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::delivery::{Format, Parcel};
 use crate::error::{Error, Result};
 use crate::event::Value;
-use crate::installation::{Installation, fs};
+use crate::installation::Installation;
 use crate::journal::Contents;
 use crate::limits::{BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX};
 use crate::product::Mode;
@@ -97,8 +97,7 @@ impl Walk<'_> {
     fn directory(&mut self, directory: &Path, urgent: bool) -> Result<bool> {
         for name in census::names(directory).into_iter().filter(|name| !urgent || name.is_now()) {
             // One that is gone was taken in or delivered a moment ago.
-            let read = fs::open(&directory.join(name.to_string())).ok();
-            let Some(contents) = read.and_then(|file| Contents::read(&file).ok()) else { continue };
+            let Ok(contents) = Contents::open(&directory.join(name.to_string())) else { continue };
             let place = self.engine.map_or(0, |engine| engine.spool.place(&name.to_string()));
             let mut origins: HashMap<_, Arc<Origin>> = HashMap::new();
             for (block, end) in contents.blocks_with_ends() {

@@ -285,7 +285,7 @@ impl Spool {
 
     /// Writes a drained store anew under the next number: sled gives no space back.
     fn rewrite(&mut self) -> Result<(), SpoolError> {
-        let old = self.installation.spool().join(self.number.to_string());
+        let old = self.installation.store(self.number);
         let mut pairs = Changes::new();
         pairs.insert(keys::META.to_vec(), Some(encode(&self.meta)));
         for taken in self.taken.values() {
@@ -303,7 +303,7 @@ impl Spool {
             pairs.insert(keys::origin(*id), Some(encode(&**origin)));
         }
         let number = self.number + 1;
-        let path = self.installation.spool().join(number.to_string());
+        let path = self.installation.store(number);
         Store::create(&path, self.store.generation() + 1, pairs)?;
         let store = Store::open(&path, self.store.generation(), |_, _| Ok(()))?;
         std::mem::replace(&mut self.store, store).close()?;

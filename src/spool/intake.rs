@@ -61,19 +61,12 @@ impl Intake {
     pub(crate) fn step(&mut self, spool: &mut Spool, urgent_only: bool) -> Result<bool, SpoolError> {
         if urgent_only && self.reading.as_ref().is_some_and(|reading| !reading.urgent) {
             // What was begun waits for room; a milestone passes it.
-            let urgent = match spool.begun(true)? {
-                Some(reading) => Some(reading),
-                None => self.take_next(spool, true, false)?,
-            };
-            let Some(reading) = urgent else { return Ok(false) };
+            let Some(reading) = self.next(spool, true, false)? else { return Ok(false) };
             while !spool.enter(&reading)? {}
             return Ok(true);
         }
         if self.reading.is_none() {
-            self.reading = match spool.begun(urgent_only)? {
-                Some(reading) => Some(reading),
-                None => self.take_next(spool, urgent_only, false)?,
-            };
+            self.reading = self.next(spool, urgent_only, false)?;
         }
         let Some(reading) = &self.reading else { return Ok(false) };
         if spool.enter(reading)? {
@@ -87,15 +80,10 @@ impl Intake {
         let mut events = 0;
         self.staying.clear();
         loop {
+            self.look_again();
             let reading = match self.reading.take() {
                 Some(reading) => Some(reading),
-                None => match spool.begun(false)? {
-                    Some(reading) => Some(reading),
-                    None => {
-                        self.look_again();
-                        self.take_next(spool, false, true)?
-                    }
-                },
+                None => self.next(spool, false, true)?,
             };
             match reading {
                 Some(reading) => events += spool.discard(&reading, reason)?,
@@ -107,6 +95,19 @@ impl Intake {
     /// Forgets a journal that is being read.
     pub(super) fn forget(&mut self, id: JournalId) {
         self.reading.take_if(|reading| reading.id == id);
+    }
+
+    /// The journal to read next: one that was begun, or the oldest free one.
+    fn next(
+        &mut self,
+        spool: &mut Spool,
+        urgent_only: bool,
+        local_too: bool,
+    ) -> Result<Option<Reading>, SpoolError> {
+        match spool.begun(urgent_only)? {
+            Some(reading) => Ok(Some(reading)),
+            None => self.take_next(spool, urgent_only, local_too),
+        }
     }
 
     fn take_next(
@@ -144,16 +145,14 @@ impl Intake {
 impl Spool {
     /// A journal that was taken and not wholly entered: one that a crash left, or one that waited for room.
     fn begun(&mut self, urgent_only: bool) -> Result<Option<Reading>, SpoolError> {
-        let open =
-            self.taken.values().filter(|taken| !taken.whole && (!urgent_only || taken.name.ends_with("now")));
+        let open = self.taken.values().filter(|taken| !taken.whole && (!urgent_only || taken.is_urgent()));
         let Some(taken) = open.min_by_key(|taken| taken.name.parse::<JournalName>().ok()) else {
             return Ok(None);
         };
-        let urgent = taken.name.ends_with("now");
+        let urgent = taken.is_urgent();
         let path = self.installation.taken().join(&taken.name);
         let id = taken.id;
-        let read = fs::open(&path).map_err(JournalError::from).and_then(|file| Contents::read(&file));
-        match read {
+        match Contents::open(&path) {
             Ok(contents) if contents.header.epoch != self.epoch => {
                 self.discard(&Reading { id, urgent, contents }, DropReason::Consent)?;
                 self.begun(urgent_only)
@@ -242,12 +241,14 @@ impl Spool {
         }
     }
 
-    /// Deletes what a taken journal still has to be entered. Returns how many events.
+    /// Deletes what a taken journal still has to be entered, but for one with a milestone, which is entered
+    /// whole. Returns how many events.
     pub(super) fn discard_rest(&mut self, id: JournalId, reason: DropReason) -> Result<u64, SpoolError> {
-        let Some(taken) = self.taken.get(&id).filter(|taken| !taken.whole) else { return Ok(0) };
+        let Some(taken) = self.taken.get(&id).filter(|taken| taken.has_discardable_rest()) else {
+            return Ok(0);
+        };
         let path = self.installation.taken().join(&taken.name);
-        let read = fs::open(&path).map_err(JournalError::from).and_then(|file| Contents::read(&file));
-        match read {
+        match Contents::open(&path) {
             Ok(contents) => self.discard(&Reading { id, urgent: false, contents }, reason),
             Err(error) => {
                 log::error!("{} cannot be read any more: {error}", path.display());

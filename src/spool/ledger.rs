@@ -108,6 +108,16 @@ impl Taken {
         Self { id, name, place: 0, next: 0, whole: false, blocks: 0, books: Books::default() }
     }
 
+    /// Whether a milestone stands in it.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.name.ends_with(".now")
+    }
+
+    /// Whether what is not yet entered may be dropped: no quota reaches a milestone.
+    pub(crate) fn has_discardable_rest(&self) -> bool {
+        !self.whole && !self.is_urgent()
+    }
+
     /// Whether all of it was entered and nobody is owed any of it.
     pub(crate) fn is_done(&self) -> bool {
         self.whole && self.blocks == 0

@@ -486,3 +486,32 @@ fn of_the_dead_letters_the_newest_are_kept_and_they_are_no_reason_to_write_the_s
     }
     assert!(world.spool().number <= number + 1);
 }
+
+/// A journal that ends in a milestone and was only begun was taken for the oldest of what may be dropped.
+#[test]
+fn a_milestone_in_a_journal_that_was_only_begun_outlives_the_quota() {
+    let mut world = World::new();
+    let origin = Origin::sample();
+    let mut journal = Journal::create(&world.installation().journals(), &origin).unwrap();
+    let mut builder = BlockBuilder::new();
+    for index in 0..100 {
+        let class = if index == 99 { Class::Milestone } else { Class::Bulk };
+        builder.push(1, Event::new("first_job").bytes());
+        let mut out = Vec::new();
+        let blocks = builder.seal(journal.id(), index, class, origin.id(), &mut out);
+        journal.append(&out, blocks, 1).unwrap();
+        world.appended.insert(Address { journal: journal.id(), index });
+    }
+    journal.urgent = true;
+    journal.end(origin.id()).unwrap();
+    let milestone = Address { journal: journal.id(), index: 99 };
+    drop(journal);
+    let mut intake = Intake::default();
+    intake.step(world.spool(), false).unwrap();
+    let nothing = Quota { bytes: 0, age: std::time::Duration::ZERO, files: 0 };
+    world.spool().keep_quota(&mut intake, &nothing).unwrap();
+    while intake.step(world.spool(), false).unwrap() {}
+    let first = world.spool().lease(0, 1, u64::MAX);
+    assert_eq!(world.addresses(&first), [milestone]);
+    world.check();
+}

@@ -4,7 +4,7 @@
 //! new one begins with what the ledger knows, and intake fills it again from `taken/`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::books::{Books, DropReason};
@@ -16,7 +16,7 @@ use super::store::{Changes, Store, StoreError};
 use crate::block::{Block, Epoch, JournalId, Origin, OriginId, decode, encode, read_block};
 use crate::clock;
 use crate::installation::{Installation, fs};
-use crate::journal::{Contents, JournalError, JournalName};
+use crate::journal::{Contents, JournalName};
 use crate::limits::STORES_ASIDE_MAX;
 
 /// Openings in a row that never came to an end before a store is set aside unopened: a host that is built
@@ -82,8 +82,7 @@ impl Spool {
             }
             if !self.taken.values().any(|taken| taken.name == name) {
                 // Names are for people; ids come from headers.
-                let read = fs::open(&entry.path()).map_err(JournalError::from);
-                match read.and_then(|file| Contents::read(&file)) {
+                match Contents::open(&entry.path()) {
                     Ok(contents) => {
                         let id = contents.header.id;
                         self.taken.entry(id).or_insert_with(|| Taken::new(id, name.clone()));
@@ -177,7 +176,7 @@ fn open_store(
     ledger: &mut Ledger,
     epoch: Epoch,
 ) -> Result<(Store, Found), SpoolError> {
-    let path = store_path(installation, ledger.store);
+    let path = installation.store(ledger.store);
     let wrong = |what: &str| StoreError::Wrong { path: path.clone(), what: what.into() };
     if ledger.store == 0 || !path.is_dir() {
         return Err(wrong("it is not there").into());
@@ -214,7 +213,7 @@ fn replace_store(
     may_be_open: bool,
 ) -> Result<(Store, Found), SpoolError> {
     let number = ledger.store.max(newest_store(&installation.spool())) + 1;
-    let path = store_path(installation, number);
+    let path = installation.store(number);
     let meta = Meta::new(epoch, remaining_books(installation, ledger, epoch));
     let mut pairs = Changes::from([(keys::META.to_vec(), Some(encode(&meta)))]);
     for taken in ledger.taken.iter().filter(|taken| taken.is_done()) {
@@ -223,7 +222,7 @@ fn replace_store(
     Store::create(&path, ledger.generation, pairs)?;
     let mut found = Found::default();
     let store = Store::open(&path, ledger.generation, |key, value| found.read(key, value))?;
-    let old = store_path(installation, ledger.store);
+    let old = installation.store(ledger.store);
     // One that may still be open keeps its name until the next opening.
     if old.is_dir() && !may_be_open {
         set_aside(&old)?;
@@ -288,10 +287,6 @@ fn assemble(
         ledger,
         ledger_at: clock::monotonic(),
     })
-}
-
-fn store_path(installation: &Installation, number: u64) -> PathBuf {
-    installation.spool().join(number.to_string())
 }
 
 impl Found {

@@ -1,5 +1,6 @@
 //! Keeps the telemetry directory within its quota: the oldest events go first, booked, and milestones stay.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::books::DropReason;
@@ -62,7 +63,7 @@ impl Spool {
     /// Drops what is left of a taken journal: what is in the store, and what was not yet entered.
     fn evict(&mut self, id: JournalId, intake: &mut Intake, reason: DropReason) -> Result<bool, SpoolError> {
         intake.forget(id);
-        let waiting = self.droppable(id);
+        let waiting = self.droppable(|journal| journal == id);
         self.settle(&waiting, &Outcome::Dropped(reason))?;
         let rest = self.discard_rest(id, reason)?;
         self.tidy(true)?;
@@ -89,16 +90,22 @@ impl Spool {
 
     /// The oldest journal in `taken/` of which something can be dropped.
     fn oldest_taken(&self) -> Option<JournalId> {
-        let some = self.taken.values().filter(|taken| !taken.whole || !self.droppable(taken.id).is_empty());
+        let waiting: HashSet<JournalId> = self
+            .droppable(|_| true)
+            .iter()
+            .filter_map(|lease| Some(self.queue.block(lease.key.sequence)?.journal))
+            .collect();
+        let some =
+            self.taken.values().filter(|taken| taken.has_discardable_rest() || waiting.contains(&taken.id));
         some.min_by_key(|taken| taken.name.parse::<JournalName>().ok().map(|name| name.millis))
             .map(|taken| taken.id)
     }
 
-    /// A journal's entries that nobody has leased, milestones left out.
-    fn droppable(&self, journal: JournalId) -> Vec<Lease> {
+    /// Entries of these journals that nobody has leased, milestones left out.
+    fn droppable(&self, wanted: impl Fn(JournalId) -> bool) -> Vec<Lease> {
         let is_droppable = |lease: &Lease| {
             let block = self.queue.block(lease.key.sequence);
-            lease.key.class != Class::Milestone && block.is_some_and(|block| block.journal == journal)
+            lease.key.class != Class::Milestone && block.is_some_and(|block| wanted(block.journal))
         };
         self.queue.free().into_iter().filter(is_droppable).collect()
     }
