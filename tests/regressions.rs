@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::io::Write;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::receiver::{Receiver, nobody_listens, url};
@@ -27,6 +30,33 @@ fn one_flush_delivers_from_hundreds_of_journals() {
     let (status, report) = home.flush(&receiver.url(), &["--timeout", "60s"]);
     assert_eq!((status, &report["delivered"], &report["waiting"]), (0, &json!(300), &json!(0)), "{report}");
     assert_eq!(receiver.taken_once().len(), 300);
+}
+
+/// A flush looked at everything that waits, so beside a worker that goes on it never found an end.
+#[test]
+fn a_flush_beside_a_busy_worker_ends_with_what_there_was() {
+    let home = Home::new();
+    let mut worker = home.command(&["enqueue", "--stdin"]).stdin(Stdio::piped()).spawn().unwrap();
+    let feed = worker.stdin.take().unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stop = &stop;
+        scope.spawn(move || {
+            let mut feed = feed;
+            while !stop.load(Ordering::Relaxed) {
+                writeln!(feed, r#"{{"name":"job_finished"}}"#).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        wait_until("the worker works", || home.status()["accepted"].as_u64().unwrap() > 100);
+        let receiver = Receiver::good();
+        let flushed = home.flush(&receiver.url(), &["--timeout", "60s"]);
+        stop.store(true, Ordering::Relaxed);
+        let (status, report) = flushed;
+        assert_eq!((status, &report["reason"]), (0, &json!(null)), "{report}");
+        assert!(report["delivered"].as_u64().unwrap() > 100, "{report}");
+    });
+    assert!(worker.wait().unwrap().success());
 }
 
 /// `taken/` was listed before `journals/`, so a journal that was renamed in between was counted nowhere.

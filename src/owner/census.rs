@@ -50,6 +50,16 @@ impl Census {
         census
     }
 
+    /// Counts what lies in free journals alone.
+    pub(super) fn of_free(installation: &Installation) -> Self {
+        let mut census = Self::default();
+        let directory = installation.journals();
+        for name in names(&directory).into_iter().filter(|name| !is_held(installation, name)) {
+            census.count(&directory.join(name.to_string()), 0, 0, None, false);
+        }
+        census
+    }
+
     fn once(installation: &Installation) -> Self {
         let (ledger, trouble) = match Ledger::read(&installation.ledger()) {
             Ok(ledger) => (ledger, None),

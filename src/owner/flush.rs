@@ -88,10 +88,11 @@ impl Engine {
                     break Some(failure);
                 }
                 if settled && self.is_drained() {
-                    // The store is empty. What the ledger and the journals say decides whether that is all.
+                    // The store is empty. What is left in free journals decides whether that is all; what
+                    // running workers hold by now came after the flush began.
                     self.spool.tidy(true)?;
                     let left_before =
-                        std::mem::replace(&mut left, waiting(&Census::take(&self.installation).books));
+                        std::mem::replace(&mut left, waiting(&Census::of_free(&self.installation).books));
                     if left == 0 || left == left_before {
                         break None;
                     }
@@ -105,7 +106,7 @@ impl Engine {
         let held_journals = held.len() as u64;
         let waiting = waiting(&Census::take(&self.installation).books);
         let reason = reason.or_else(|| match held_journals {
-            0 if waiting == 0 => None,
+            0 if left == 0 => None,
             0 => Some("some journals cannot be taken in: the log says which".into()),
             held => Some(format!("{held} journals are held by processes that do not let go: stopped?")),
         });
