@@ -16,6 +16,7 @@ use crate::journal::{Channel, Slot, SyncEvery, SyncThread, Writer, WriterSetting
 use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
 use crate::owner::{Admin, Choices, FlushReport, Settings, StoreThread};
 use crate::product::{Mode, Product};
+use crate::thread;
 
 /// Takes events, keeps them on disk, and has them delivered when there is a way.
 ///
@@ -260,6 +261,10 @@ impl Client {
         if !self.inner.channel.is_open() {
             return Err(EnqueueError::Refused(Refusal::Consent));
         }
+        if thread::is_ours() {
+            self.inner.channel.counters.refuse(Refusal::OwnThread, 1);
+            return Err(EnqueueError::Refused(Refusal::OwnThread));
+        }
         if event.broken_limit().is_some() {
             return Err(self.refuse_broken(&event));
         }
@@ -278,6 +283,10 @@ impl Client {
         }
         if !self.inner.channel.is_open() {
             return Err(Error::new(ErrorKind::Refused, self.inner.reason.clone()));
+        }
+        if thread::is_ours() {
+            self.inner.channel.counters.refuse(Refusal::OwnThread, 1);
+            return Err(Error::new(ErrorKind::Refused, "this is one of milepost's own threads"));
         }
         let slot = Slot::new(clock::wall_micros(), Class::Milestone, Event::new(name));
         self.inner.channel.send(slot).map_err(|_| {

@@ -69,6 +69,7 @@ mod limits;
 mod owner;
 mod product;
 mod spool;
+mod thread;
 
 pub use admission::Refusal;
 pub use client::{Client, ClientBuilder, EnqueueError, Stats};

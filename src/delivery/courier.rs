@@ -1,11 +1,11 @@
 //! The thread that delivers.
 
 use std::any::Any;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{io, thread};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -15,6 +15,7 @@ use super::http::{Call, Transport};
 use super::wire::{Damage, pack};
 use super::{Disposition, Format, Parcel, disposition};
 use crate::limits::{COURIER_END_WAIT, COURIER_JOBS_MAX};
+use crate::thread;
 
 /// A batch to deliver.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl Courier {
         let transport = Arc::new(transport);
         let (jobs, queue) = bounded(COURIER_JOBS_MAX);
         let (alive, ended) = bounded(0);
-        let thread = thread::Builder::new().name(format!("milepost-courier-{number}")).spawn({
+        let thread = thread::spawn(&format!("courier-{number}"), {
             let transport = transport.clone();
             move || {
                 let _alive: Sender<()> = alive;

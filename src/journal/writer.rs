@@ -5,7 +5,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::channel::{Channel, Slot};
@@ -18,6 +18,7 @@ use crate::clock;
 use crate::installation::Installation;
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, JOURNAL_BYTES, TICK_BUSY, TICK_IDLE, TURN_LOOK_EVERY};
 use crate::product::Declared;
+use crate::thread;
 
 /// Most events between two appends, so that who waits for a sync waits for few of others'.
 const EVENTS_AN_APPEND_MAX: usize = 4_096;
@@ -95,9 +96,9 @@ impl Writer {
         channel: Arc<Channel>,
         sync: Arc<SyncThread>,
     ) -> io::Result<JoinHandle<()>> {
-        thread::Builder::new().name("milepost-writer".into()).spawn(move || {
+        thread::spawn("writer", move || {
             // `sync` asks for the thread only once it is known, so nothing is missed before.
-            let _ = channel.writer.set(thread::current());
+            let _ = channel.writer.set(std::thread::current());
             let outcome = catch_unwind(AssertUnwindSafe(|| Self::start(settings, &channel, &sync)?.run()));
             let why = match outcome {
                 Ok(Ok(())) => None,
@@ -121,7 +122,7 @@ impl Writer {
         installation.create().map_err(place)?;
         let origin = origin(installation.device_id_or_new().map_err(place)?);
         let syncing = sync.clone();
-        thread::Builder::new().name("milepost-sync".into()).spawn(move || syncing.run())?;
+        thread::spawn("sync", move || syncing.run())?;
         let now = clock::monotonic();
         Ok(Self {
             channel: channel.clone(),
@@ -169,7 +170,7 @@ impl Writer {
             }
             if closing {
                 // Who asked whether the channel is open just before it was closed may be sending still.
-                thread::sleep(LATE_SENDERS);
+                std::thread::sleep(LATE_SENDERS);
                 if !self.channel.receiver.is_empty() {
                     continue;
                 }

@@ -4,7 +4,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
@@ -19,6 +18,7 @@ use crate::installation::Installation;
 use crate::limits::{OWNER_AGE_MIN, OWNER_CHECK_EVERY, OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS};
 use crate::product::Quota;
 use crate::spool::Ledger;
+use crate::thread;
 
 /// How long a request may still take when the process ends and nobody waits for the network.
 const STOP_GRACE: Duration = Duration::ZERO;
@@ -64,7 +64,7 @@ impl StoreThread {
         let ended = Arc::new(Latch::default());
         let stopping = Arc::new(AtomicBool::new(false));
         let (latch, stop) = (ended.clone(), stopping.clone());
-        thread::Builder::new().name("milepost-store".into()).spawn(move || {
+        thread::spawn("store", move || {
             Store { installation, route, quota, control: receiver, stopping: stop }.run();
             latch.open();
         })?;
