@@ -77,6 +77,10 @@ pub(crate) const PACK_BLOCK_BYTES: u64 = 1_280;
 /// Most bytes of a journal that are read: a turn may come one full channel late.
 pub(crate) const JOURNAL_READ_BYTES_MAX: u64 = 64 * MIB as u64;
 
+/// Most bytes of a journal that are kept in memory until the disk has confirmed them: several ticks' worth at
+/// full speed.
+pub(crate) const UNSYNCED_BYTES_MAX: usize = MIB;
+
 /// Longest text that counts as a device id; a longer file is unreadable.
 pub(crate) const DEVICE_ID_BYTES_MAX: usize = 256;
 

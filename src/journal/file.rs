@@ -1,10 +1,10 @@
 //! One journal that this process writes.
 
-use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::append::AppendFile;
 use super::directory::JournalName;
 use super::header::{Header, JOURNAL_HEADER_BYTES};
 use super::reader::{Contents, Found};
@@ -17,7 +17,7 @@ use crate::limits::{
 
 /// A journal that this process holds: nobody else writes it or takes it.
 pub(crate) struct Journal {
-    pub(crate) file: Arc<File>,
+    pub(super) file: Arc<AppendFile>,
     pub(crate) path: PathBuf,
     pub(crate) name: JournalName,
     /// Bytes in whole blocks; the file is never longer, but for an append that is under way.
@@ -54,7 +54,8 @@ impl Journal {
         let Locked::Ours(file) = fs::lock_file(fs::create_new(&hidden)?, &hidden)? else { return Ok(None) };
         let mut start = header.bytes().to_vec();
         write_note(Kind::Origin, header.id, 0, origin.id(), origin, &mut start);
-        let filled = (&file).write_all(&start).and_then(|()| std::fs::rename(&hidden, &path));
+        let file = AppendFile::new(file, 0);
+        let filled = file.append(&start).and_then(|()| std::fs::rename(&hidden, &path));
         if let Err(error) = filled {
             let _ = fs::remove(&hidden);
             return Err(error);
@@ -109,18 +110,13 @@ impl Journal {
             file.set_len(len).ok()?;
         }
         handle.seek(SeekFrom::Start(len)).ok()?;
-        Some((Self { file: file.into(), path, name, len, next, blocks, urgent: false }, damaged))
+        let file = AppendFile::new(file, len).into();
+        Some((Self { file, path, name, len, next, blocks, urgent: false }, damaged))
     }
 
     /// Appends whole blocks with `events` events in them. After an error the file is as it was before.
     pub(crate) fn append(&mut self, bytes: &[u8], blocks: u32, events: u32) -> io::Result<()> {
-        let mut file = &*self.file;
-        if let Err(error) = file.write_all(bytes) {
-            // Part of it may stand there. Cut it; if even that fails, it is a torn tail like any other.
-            file.set_len(self.len)?;
-            file.seek(SeekFrom::Start(self.len))?;
-            return Err(error);
-        }
+        self.file.append(bytes)?;
         self.len += bytes.len() as u64;
         self.blocks += u64::from(blocks);
         self.next += events;
@@ -133,7 +129,7 @@ impl Journal {
 
     /// Whether somebody removed it: what is appended then goes nowhere, without an error.
     pub(crate) fn is_gone(&self) -> bool {
-        !fs::is_at(&self.file, &self.path)
+        !fs::is_at(self.file.file(), &self.path)
     }
 
     /// Whether there is anything in it worth taking.

@@ -23,6 +23,7 @@
 //!
 //! The writer appends and never syncs; the sync thread syncs and never appends.
 
+mod append;
 mod channel;
 mod directory;
 mod file;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::append::AppendFile;
 use super::reader::{Contents, Found};
 use crate::block::{Block, BlockBuilder, Class, Counts, JournalId, Kind, OriginId, write_note};
 use crate::installation::fs::{self, Locked};
@@ -12,16 +13,16 @@ use crate::installation::fs::{self, Locked};
 ///
 /// Returns the new file with its lock, or `None` where it is better left as it is: something in it is
 /// damaged, or of a kind that is not known here. After an error the old file stands.
-pub(super) fn pack(file: &File, path: &Path) -> io::Result<Option<File>> {
-    let Ok(contents) = Contents::read(file) else { return Ok(None) };
+pub(super) fn pack(file: &AppendFile, path: &Path) -> io::Result<Option<File>> {
+    let Ok(contents) = Contents::of(file.read()?) else { return Ok(None) };
     let Some(packed) = repack(&contents) else { return Ok(None) };
     replace(path, contents.header.id, &packed).map(Some)
 }
 
 /// Writes the journal's blocks anew, as they are, and renames them over the old file, which the disk did not
 /// take. Returns the new file with its lock.
-pub(super) fn renew(file: &File, path: &Path) -> io::Result<File> {
-    let contents = Contents::read(file).map_err(io::Error::other)?;
+pub(super) fn renew(file: &AppendFile, path: &Path) -> io::Result<File> {
+    let contents = Contents::of(file.read()?).map_err(io::Error::other)?;
     let mut bytes = contents.header.bytes().to_vec();
     contents.blocks_with_ends().for_each(|(block, _)| bytes.extend_from_slice(block.bytes));
     replace(path, contents.header.id, &bytes)

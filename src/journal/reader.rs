@@ -38,6 +38,11 @@ impl Contents {
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(0))?;
         file.take(JOURNAL_READ_BYTES_MAX).read_to_end(&mut bytes)?;
+        Self::of(bytes)
+    }
+
+    /// The contents of a journal whose bytes are known.
+    pub(super) fn of(bytes: Vec<u8>) -> Result<Self, JournalError> {
         Ok(Self { header: Header::read(&bytes)?, bytes })
     }
 

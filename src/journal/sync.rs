@@ -5,9 +5,9 @@
 //!
 //! After a failed fdatasync the kernel calls pages clean that it could not write, and the next one would lie.
 //! So a journal whose sync failed is never synced again: the writer lets go of it, it is written anew under a
-//! hidden name, synced there, and renamed over the old one. Until then every `sync` is an error.
+//! hidden name, from memory as far as it was not synced, synced there, and renamed over the old one. Until then
+//! every `sync` is an error.
 
-use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::append::AppendFile;
 use super::file::Journal;
 use super::pack::{pack, renew};
 use crate::clock;
@@ -51,7 +52,7 @@ pub(crate) struct SyncThread {
 #[derive(Default)]
 struct State {
     /// The writer's journal, when it has unsynced bytes, and since when.
-    dirty: Option<(Arc<File>, Instant)>,
+    dirty: Option<(Arc<AppendFile>, Instant)>,
     /// Whether the directory has names that are not durable.
     names: bool,
     /// Journals that the writer let go of: synced and closed here.
@@ -62,7 +63,7 @@ struct State {
     /// The last ticket that failed, and why.
     failed: (u64, String),
     /// The journal of which a sync failed, and why. Nothing is durable until it was written anew.
-    suspect: Option<(Arc<File>, String)>,
+    suspect: Option<(Arc<AppendFile>, String)>,
     /// When journals that could not be written anew are tried again.
     retry_at: Option<Instant>,
     /// Why nothing will ever be written.
@@ -73,10 +74,10 @@ struct State {
 
 /// What a look at the state found to do.
 struct Work {
-    dirty: Option<Arc<File>>,
+    dirty: Option<Arc<AppendFile>>,
     names: bool,
     turned: Vec<Journal>,
-    suspect: Option<Arc<File>>,
+    suspect: Option<Arc<AppendFile>>,
     upto: u64,
 }
 
@@ -86,7 +87,7 @@ struct Outcome {
     /// The first thing that failed.
     error: Option<io::Error>,
     /// The writer's journal, when its sync failed.
-    suspect: Option<Arc<File>>,
+    suspect: Option<Arc<AppendFile>>,
     /// Journals that are not durable yet, and whether names are not.
     turned: Vec<Journal>,
     names: bool,
@@ -110,7 +111,7 @@ impl SyncThread {
     }
 
     /// Tells that the writer appended to `file`; `named` where the file's name is new.
-    pub(super) fn appended(&self, file: &Arc<File>, named: bool) {
+    pub(super) fn appended(&self, file: &Arc<AppendFile>, named: bool) {
         let mut state = self.lock();
         let since = state.dirty.take().map_or_else(clock::monotonic, |(_, since)| since);
         state.dirty = Some((file.clone(), since));
@@ -265,7 +266,7 @@ impl SyncThread {
         let mut outcome = Outcome { names: work.names || !work.turned.is_empty(), ..Outcome::default() };
         // One that is suspect would answer that all is well.
         let is_suspect =
-            |file: &Arc<File>| work.suspect.as_ref().is_some_and(|suspect| Arc::ptr_eq(suspect, file));
+            |file: &Arc<AppendFile>| work.suspect.as_ref().is_some_and(|suspect| Arc::ptr_eq(suspect, file));
         let mut closed_last = Vec::new();
         for journal in work.turned {
             let suspect = is_suspect(&journal.file);
@@ -281,7 +282,7 @@ impl SyncThread {
             }
         }
         let dirty = work.dirty.filter(|file| !is_suspect(file));
-        if let Some((file, Err(error))) = dirty.map(|file| (file.clone(), file.sync_data())) {
+        if let Some((file, Err(error))) = dirty.map(|file| (file.clone(), file.sync())) {
             outcome.error.get_or_insert(error);
             outcome.suspect = Some(file);
         }
@@ -325,7 +326,7 @@ impl SyncThread {
 
 /// Makes a turned journal durable: packed where that pays, written anew where a sync of it failed. Returns the
 /// new file, still locked.
-fn finish(journal: &Journal, suspect: bool) -> io::Result<Option<File>> {
+fn finish(journal: &Journal, suspect: bool) -> io::Result<Option<std::fs::File>> {
     let Journal { file, path, .. } = journal;
     if journal.is_worth_packing() {
         match pack(file, path) {
@@ -334,5 +335,5 @@ fn finish(journal: &Journal, suspect: bool) -> io::Result<Option<File>> {
             Err(error) => log::warn!("cannot pack {}: {error}", path.display()),
         }
     }
-    if suspect || file.sync_data().is_err() { renew(file, path).map(Some) } else { Ok(None) }
+    if suspect || file.sync().is_err() { renew(file, path).map(Some) } else { Ok(None) }
 }
