@@ -151,6 +151,20 @@ impl Done {
     }
 }
 
+/// strace, to run a child under in a clean environment. `None` where it is missing, which `.ci/run` does not
+/// allow.
+pub(crate) fn strace(arguments: &[&str]) -> Option<Command> {
+    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
+    if !found {
+        assert!(std::env::var_os("MILEPOST_REQUIRE_RECEIVERS").is_none(), "strace is missing");
+        eprintln!("skipped: strace is missing");
+        return None;
+    }
+    let mut command = Command::new("strace");
+    command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    Some(command)
+}
+
 /// Runs a command with these lines on its standard input.
 pub(crate) fn finish(command: &mut Command, input: &str) -> Done {
     let mut child =
