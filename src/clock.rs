@@ -1,11 +1,36 @@
-//! The only place that reads the time or draws randomness.
+//! The only place that reads the time or draws randomness, and the clock that waits go by.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+#[cfg(test)]
+pub(crate) mod fast;
+
+#[cfg(not(test))]
+mod source {
+    //! The system's clocks.
+
+    use super::{Duration, Instant, SystemTime};
+
+    pub(super) fn wall() -> SystemTime {
+        SystemTime::now()
+    }
+
+    pub(super) fn monotonic() -> Instant {
+        Instant::now()
+    }
+
+    pub(super) fn wait(duration: Duration) -> Duration {
+        duration
+    }
+}
+
+#[cfg(test)]
+use fast as source;
 
 /// Microseconds since the Unix epoch by the wall clock.
 #[inline]
 pub(crate) fn wall_micros() -> u64 {
-    micros(SystemTime::now())
+    micros(source::wall())
 }
 
 /// Microseconds since the Unix epoch; 0 for a time before it.
@@ -16,12 +41,18 @@ pub(crate) fn micros(time: SystemTime) -> u64 {
 
 /// The wall clock as a file's time stamp.
 pub(crate) fn wall() -> SystemTime {
-    SystemTime::now()
+    source::wall()
 }
 
 /// The clock that waits and intervals go by: it never jumps.
 pub(crate) fn monotonic() -> Instant {
-    Instant::now()
+    source::monotonic()
+}
+
+/// How long a thread has to sleep until so much has passed by [`monotonic`]. Every wait of the crate goes
+/// through here, so that a test can live through a month in minutes.
+pub(crate) fn wait(duration: Duration) -> Duration {
+    source::wait(duration)
 }
 
 /// The end of a wait that begins now. Waits that no clock can count end in a hundred years.

@@ -68,6 +68,8 @@ mod journal;
 mod limits;
 mod owner;
 mod product;
+#[cfg(all(test, target_os = "linux"))]
+mod soak;
 mod spool;
 mod thread;
 

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::admission::Refusal;
 use crate::block::Class;
+use crate::clock;
 use crate::event::Event;
 use crate::limits::CHANNEL_BOXED_BYTES_MAX;
 
@@ -206,7 +207,7 @@ impl Channel {
     /// Lets the writer sleep for a tick, unless the channel passes half or somebody wakes it.
     pub(super) fn sleep(&self, tick: Duration) {
         self.awake.store(false, Ordering::Relaxed);
-        thread::park_timeout(tick);
+        thread::park_timeout(clock::wait(tick));
         self.awake.store(true, Ordering::Relaxed);
     }
 }

@@ -168,7 +168,8 @@ impl SyncThread {
             let Some(left) = deadline.checked_duration_since(clock::monotonic()) else {
                 return Err(Error::new(ErrorKind::Timeout, "the disk did not sync in time"));
             };
-            state = self.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state =
+                self.done.wait_timeout(state, clock::wait(left)).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -189,7 +190,8 @@ impl SyncThread {
             let Some(left) = deadline.checked_duration_since(clock::monotonic()) else {
                 return Err(Error::new(ErrorKind::Timeout, "not everything had ended in time"));
             };
-            state = self.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state =
+                self.done.wait_timeout(state, clock::wait(left)).unwrap_or_else(PoisonError::into_inner).0;
         }
         match &state.failed {
             (u64::MAX, why) => Err(Error::new(ErrorKind::Io, format!("not everything is durable: {why}"))),
@@ -256,7 +258,9 @@ impl SyncThread {
                 });
             }
             state = match overdue {
-                Some(left) => self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                Some(left) => {
+                    self.work.wait_timeout(state, clock::wait(left)).unwrap_or_else(PoisonError::into_inner).0
+                }
                 None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }

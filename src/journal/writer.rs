@@ -170,7 +170,7 @@ impl Writer {
             }
             if closing {
                 // Who asked whether the channel is open just before it was closed may be sending still.
-                std::thread::sleep(LATE_SENDERS);
+                std::thread::sleep(clock::wait(LATE_SENDERS));
                 if !self.channel.receiver.is_empty() {
                     continue;
                 }

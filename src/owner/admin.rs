@@ -223,7 +223,7 @@ fn wait_for_writers(installation: &Installation) -> Result<()> {
     installation.ask_for_turn().map_err(|error| Error::io("touch", &turn, error))?;
     let deadline = clock::monotonic() + HELD_NAMED_AFTER;
     while clock::monotonic() < deadline && !held.is_empty() {
-        std::thread::sleep(OWNER_WAIT_EVERY);
+        std::thread::sleep(clock::wait(OWNER_WAIT_EVERY));
         held.retain(|name| census::is_held(installation, name));
     }
     Ok(())

@@ -119,7 +119,7 @@ impl Engine {
         select.recv(&self.reports);
         select.recv(other);
         // What is ready, if anything, shows in the next step.
-        let _ = select.ready_timeout(wait.map_or(longest, |wait| wait.min(longest)));
+        let _ = select.ready_timeout(clock::wait(wait.map_or(longest, |wait| wait.min(longest))));
     }
 
     /// Asks writers for what they hold, every 30 s, while there is somebody to give it to.
@@ -252,7 +252,7 @@ impl Engine {
     fn land(&mut self, deadline: Instant) -> Result<()> {
         while self.is_flying() {
             let left = deadline.saturating_duration_since(clock::monotonic());
-            match self.reports.recv_timeout(left) {
+            match self.reports.recv_timeout(clock::wait(left)) {
                 Ok(report) => self.book(report)?,
                 Err(_) => return Ok(()),
             }

@@ -65,7 +65,7 @@ impl Ownership {
                     log::warn!("the spool is still held by {}: is it stopped?", holder(installation));
                     named = true;
                 }
-                thread::sleep(OWNER_WAIT_EVERY);
+                thread::sleep(clock::wait(OWNER_WAIT_EVERY));
             }
         };
         let next = wait(&installation.owner_next())?;

@@ -104,7 +104,7 @@ impl Store {
         let mut wait = OWNER_AGE_MIN;
         let mut said = String::new();
         loop {
-            let request = match self.control.recv_timeout(wait) {
+            let request = match self.control.recv_timeout(clock::wait(wait)) {
                 Ok(request) => Some(request),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -196,6 +196,10 @@ impl Store {
     }
 
     fn try_own(&self) -> Result<Option<Ownership>> {
+        // Its writer has not yet written anything, and the epoch is not known.
+        if self.installation.device_id().is_ok_and(|id| id.is_none()) {
+            return Ok(None);
+        }
         let lock = self.installation.owner_lock();
         let error = |error| Error::io("lock", &lock, error);
         if let Some(ownership) = Ownership::try_now(&self.installation).map_err(error)? {
@@ -262,7 +266,8 @@ impl Latch {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         while !*open {
             let Some(left) = deadline.checked_duration_since(clock::monotonic()) else { return false };
-            open = self.changed.wait_timeout(open, left).unwrap_or_else(PoisonError::into_inner).0;
+            open =
+                self.changed.wait_timeout(open, clock::wait(left)).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }

@@ -13,7 +13,7 @@ use super::keys;
 use super::ledger::Taken;
 use super::step::{Step, reached};
 use super::store::Changes;
-use crate::block::{Counts, JournalId, Kind, Origin, encode};
+use crate::block::{Counts, Epoch, JournalId, Kind, Origin, encode};
 use crate::clock;
 use crate::installation::fs::{self, Locked};
 use crate::journal::{Contents, Found, JournalError, JournalName, oldest};
@@ -153,7 +153,7 @@ impl Spool {
         let path = self.installation.taken().join(&taken.name);
         let id = taken.id;
         match Contents::open(&path) {
-            Ok(contents) if contents.header.epoch != self.epoch => {
+            Ok(contents) if self.is_of_before(contents.header.epoch)? => {
                 self.discard(&Reading { id, urgent, contents }, DropReason::Consent)?;
                 self.begun(urgent_only)
             }
@@ -170,6 +170,23 @@ impl Spool {
                 self.commit([(keys::taken(id), record)].into(), 0, 1)?;
                 self.begun(urgent_only)
             }
+        }
+    }
+
+    /// Whether a journal of this epoch was written before somebody said no.
+    ///
+    /// # Errors
+    ///
+    /// [`SpoolError::Epoch`] when it is the spool that is of another epoch: the installation got its id, or
+    /// another one, after it was opened.
+    fn is_of_before(&self, epoch: Epoch) -> Result<bool, SpoolError> {
+        if epoch == self.epoch {
+            return Ok(false);
+        }
+        let directory = self.installation.directory();
+        match self.installation.device_id().map_err(SpoolError::io("read the device id in", directory))? {
+            Some(id) if Epoch::of(&id) != self.epoch => Err(SpoolError::Epoch(directory.into())),
+            _ => Ok(true),
         }
     }
 
@@ -221,7 +238,7 @@ impl Spool {
         reached(Step::DirectoriesSynced);
         self.taken.insert(id, Taken::new(id, name.to_string()));
         let reading = Reading { id, urgent: name.is_now(), contents };
-        if reading.contents.header.epoch != self.epoch {
+        if self.is_of_before(reading.contents.header.epoch)? {
             log::info!("{name} was written before somebody said no, and is deleted");
             self.discard(&reading, DropReason::Consent)?;
             return Ok(Took::Nothing);

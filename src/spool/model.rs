@@ -395,6 +395,26 @@ fn what_was_collected_before_somebody_said_no_is_dropped_for_consent() {
     assert_eq!(names(world.installation().journals()), [""; 0]);
 }
 
+/// A writer that was slow to make the first device id found an owner that took all it wrote for another's.
+#[test]
+fn a_spool_that_was_opened_before_the_installation_had_its_id_drops_nothing() {
+    let mut world = World::new();
+    let owner = || Owner { pid: 1, version: "0".into(), delivers: true };
+    world.spool.take().unwrap().close().unwrap();
+    let mut early = Spool::open(&world.installation(), Epoch::of(""), owner()).unwrap();
+    let id = world.installation().device_id_or_new().unwrap();
+    let origin = Origin { device_id: id.clone(), ..Origin::sample() };
+    world.append_of(&origin, 100, 10);
+    let refused = Intake::default().step(&mut early, false);
+    assert!(matches!(refused, Err(SpoolError::Epoch(_))), "{refused:?}");
+    drop(early);
+    let mut spool = Spool::open(&world.installation(), Epoch::of(&id), owner()).unwrap();
+    let mut intake = Intake::default();
+    while intake.step(&mut spool, false).unwrap() {}
+    let account = spool.books().total();
+    assert_eq!((account.accepted, account.waiting()), (100, 100));
+}
+
 #[test]
 fn events_that_stay_on_this_host_cost_the_store_nothing_and_can_be_purged() {
     let mut world = World::new();

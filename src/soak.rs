@@ -1,0 +1,322 @@
+//! The promise: a program may run for months. A worker lives through days in a minute, by a clock that runs 1,440
+//! times as fast: the receiver comes and goes, the quota is reached, the program is restarted, the machine sleeps
+//! and its wall clock jumps. Memory, file handles, threads and disk stay what they were, and the books balance at
+//! every hour.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::clock::{self, fast};
+use crate::installation::fs::disk_bytes;
+use crate::{Client, ClientBuilder, DropReason, Event, Format, Product, Status};
+
+/// How much faster the clock runs: a month in half an hour, an hour in 2.5 s.
+const SPEED: u32 = 1_440;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+const EVENTS_AN_HOUR: u64 = 600;
+
+/// Of noise in each event, so that twenty hours without a receiver reach the quota.
+const NOISE_BYTES: usize = 200;
+
+const QUOTA_BYTES: u64 = 3 << 20;
+
+/// What the process may have more of in the end than after the first quarter.
+const MEMORY_SLACK_BYTES: u64 = 8 << 20;
+
+/// How the receiver behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Mood {
+    Well,
+    /// Takes the request and closes, without a word.
+    Silent,
+    /// 503.
+    Busy,
+    /// 429, and to be asked again in five minutes.
+    Full,
+    /// Takes the events, and the answer is lost.
+    Lossy,
+}
+
+const MOODS: [Mood; 5] = [Mood::Well, Mood::Silent, Mood::Busy, Mood::Full, Mood::Lossy];
+
+/// A receiver that remembers one bit an event, so that the memory that is measured is ours.
+struct Receiver {
+    url: String,
+    mood: Arc<AtomicU8>,
+    seen: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Receiver {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1/logs", listener.local_addr().unwrap());
+        let (mood, seen) = (Arc::new(AtomicU8::new(0)), Arc::default());
+        let receiver = Self { url, mood, seen };
+        let (mood, seen) = (receiver.mood.clone(), receiver.seen.clone());
+        std::thread::spawn(move || {
+            // One courier has one connection at a time.
+            for stream in listener.incoming().flatten() {
+                let _ = serve(&stream, &mood, &seen);
+            }
+        });
+        receiver
+    }
+
+    fn set(&self, mood: Mood) {
+        self.mood.store(mood as u8, Ordering::Relaxed);
+    }
+
+    fn taken(&self) -> u64 {
+        self.seen.lock().unwrap().iter().filter(|seen| **seen).count() as u64
+    }
+}
+
+/// Serves a connection until either side has enough of it.
+fn serve(stream: &TcpStream, mood: &AtomicU8, seen: &Mutex<Vec<bool>>) -> std::io::Result<()> {
+    let (mut reader, mut stream) = (BufReader::new(stream), stream);
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            if line == "\r\n" {
+                break;
+            }
+            if let Some(("content-length", value)) = line.to_ascii_lowercase().split_once(": ") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let mood = MOODS[mood.load(Ordering::Relaxed) as usize];
+        if matches!(mood, Mood::Well | Mood::Lossy) {
+            let mut seen = seen.lock().unwrap();
+            for number in numbers(&body) {
+                let len = seen.len().max(number + 1);
+                seen.resize(len, false);
+                seen[number] = true;
+            }
+        }
+        let (status, header) = match mood {
+            Mood::Well => ("200 OK", ""),
+            Mood::Silent | Mood::Lossy => return Ok(()),
+            Mood::Busy => ("503 Busy", ""),
+            Mood::Full => ("429 Full", "Retry-After: 300\r\n"),
+        };
+        let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{header}");
+        write!(stream, "{head}Content-Length: 2\r\n\r\n{{}}")?;
+    }
+}
+
+/// The events' numbers, out of OTLP in JSON, gzipped.
+fn numbers(body: &[u8]) -> Vec<usize> {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(body).read_to_string(&mut text).unwrap();
+    let after = text.split(r#""key":"number","value":{"intValue":""#).skip(1);
+    after.map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
+}
+
+/// Numbers that look random and are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) % sides
+    }
+
+    fn noise(&mut self) -> String {
+        (0..NOISE_BYTES).map(|_| char::from(b' ' + self.roll(95) as u8)).collect()
+    }
+}
+
+/// What the process has, as the kernel counts it.
+#[derive(Debug, Clone, Copy)]
+struct Footprint {
+    memory_bytes: u64,
+    handles: usize,
+    threads: usize,
+}
+
+impl Footprint {
+    fn now() -> Self {
+        let count = |path| std::fs::read_dir(path).unwrap().count();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+        Self { memory_bytes: kib << 10, handles: count("/proc/self/fd"), threads: count("/proc/self/task") }
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.max(other.memory_bytes),
+            handles: self.handles.max(other.handles),
+            threads: self.threads.max(other.threads),
+        }
+    }
+}
+
+/// The worker, its receiver and its luck.
+struct Life {
+    home: tempfile::TempDir,
+    receiver: Receiver,
+    dice: Dice,
+    client: Client,
+    /// Events of the clients that were shut down, by what became of them at once.
+    accepted: u64,
+    refused: u64,
+    sent: u64,
+}
+
+impl Life {
+    fn begin() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let receiver = Receiver::start();
+        let client = builder(home.path(), &receiver).build().unwrap();
+        Self { home, receiver, dice: Dice(1), client, accepted: 0, refused: 0, sent: 0 }
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        builder(self.home.path(), &self.receiver)
+    }
+
+    /// An hour of events, at an even pace.
+    fn hour(&mut self) {
+        let end = clock::monotonic() + HOUR;
+        for left in (1..=EVENTS_AN_HOUR).rev() {
+            let event = Event::new("job_finished").with("number", self.sent as i64);
+            self.client.enqueue(event.with("noise", self.dice.noise()));
+            self.sent += 1;
+            let pause = end.saturating_duration_since(clock::monotonic()) / left as u32;
+            std::thread::sleep(clock::wait(pause));
+        }
+    }
+
+    /// What may happen to a machine between two hours.
+    fn happen(&mut self) {
+        match self.dice.roll(12) {
+            0..=2 => self.restart(),
+            // An hour's sleep, a clock set by hand, a battery that ran out: days, both ways.
+            3 => fast::jump(3_600),
+            4 => fast::jump(-7_200),
+            5 => fast::jump(5 * 24 * 3_600),
+            6 => fast::jump(-5 * 24 * 3_600),
+            _ => {}
+        }
+        let mood = match self.dice.roll(10) {
+            0..=5 => Mood::Well,
+            other => MOODS[other as usize - 5],
+        };
+        self.receiver.set(mood);
+    }
+
+    fn restart(&mut self) {
+        self.stop();
+        self.client = self.builder().build().unwrap();
+    }
+
+    fn stop(&mut self) {
+        self.client.shutdown(24 * HOUR).unwrap();
+        let stats = self.client.stats();
+        self.accepted += stats.accepted;
+        self.refused += stats.refused.values().sum::<u64>();
+    }
+
+    /// The books, and what the directory takes.
+    fn check(&mut self) -> Status {
+        self.client.sync(24 * HOUR).unwrap();
+        let stats = self.client.stats();
+        let here = self.accepted + stats.accepted;
+        assert_eq!(here + self.refused + stats.refused.values().sum::<u64>(), self.sent);
+        let status = self.builder().admin().unwrap().status();
+        let dropped: u64 = status.dropped.values().sum();
+        let ends = status.delivered + status.waiting.events + status.dead + dropped;
+        assert_eq!(status.accepted, ends, "{status:?}");
+        assert_eq!(status.accepted, here, "{status:?}");
+        assert_eq!((status.dead, status.damaged), (0, 0), "{status:?}");
+        status
+    }
+}
+
+fn builder(home: &Path, receiver: &Receiver) -> ClientBuilder {
+    let product = Product::new("soak", "1.0.0").quota_bytes(QUOTA_BYTES).free_disk_min(0);
+    Client::builder(product).home(home).endpoint(receiver.url.clone()).format(Format::OtlpJson)
+}
+
+fn live(days: u64) {
+    fast::run(SPEED);
+    let mut life = Life::begin();
+    let hours = days * 24;
+    let mut usual: Option<Footprint> = None;
+    let mut disk_bytes_max = 0;
+    for hour in 0..hours {
+        // A day in which nobody takes anything reaches the quota.
+        if hour % 48 < 24 || hour % 48 >= 46 {
+            life.happen();
+        } else {
+            life.receiver.set(Mood::Busy);
+        }
+        life.hour();
+        let status = life.check();
+        let (now, disk_bytes) = (Footprint::now(), disk_bytes(life.home.path()));
+        println!(
+            "hour {hour}: {} waiting, {} delivered, dropped {:?}, {} KiB on disk, {now:?}",
+            status.waiting.events,
+            status.delivered,
+            status.dropped,
+            disk_bytes >> 10,
+        );
+        // The quota is looked after every few seconds, and a journal is dropped as a whole.
+        disk_bytes_max = disk_bytes_max.max(disk_bytes);
+        assert!(disk_bytes < 2 * QUOTA_BYTES, "{disk_bytes} bytes on disk");
+        match usual {
+            Some(usual) if hour >= hours / 4 => {
+                assert!(
+                    now.memory_bytes < usual.memory_bytes + MEMORY_SLACK_BYTES,
+                    "{now:?}, usually {usual:?}"
+                );
+                assert!(now.handles <= usual.handles + 2, "{now:?}, usually {usual:?}");
+                assert!(now.threads <= usual.threads + 2, "{now:?}, usually {usual:?}");
+            }
+            _ => usual = Some(usual.map_or(now, |usual| usual.max(now))),
+        }
+    }
+    life.receiver.set(Mood::Well);
+    let report = life.client.flush(24 * HOUR).unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    let status = life.check();
+    life.stop();
+    assert_eq!(status.waiting.events, 0, "{status:?}");
+    let dropped: BTreeMap<DropReason, u64> = status.dropped.clone();
+    assert!(dropped.keys().eq([&DropReason::Quota]), "the quota was reached, and nothing else: {dropped:?}");
+    // One whose answer was lost may have been dropped for the quota before it was sent again.
+    let taken = life.receiver.taken();
+    assert!((status.delivered..=status.accepted).contains(&taken), "{taken} taken: {status:?}");
+    println!(
+        "{days} days: {} events, {taken} taken, at most {} KiB on disk",
+        life.sent,
+        disk_bytes_max >> 10
+    );
+}
+
+#[test]
+fn two_days_of_a_worker_leave_nothing_behind() {
+    live(2);
+}
+
+#[test]
+#[ignore = "slow"]
+fn slow_a_month_of_a_worker_leaves_nothing_behind() {
+    live(30);
+}
