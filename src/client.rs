@@ -15,8 +15,8 @@ use crate::event::Event;
 use crate::journal::{Channel, Slot, SyncEvery, SyncThread, Writer, WriterSettings};
 use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
 use crate::owner::{Admin, Choices, FlushReport, Settings, StoreThread};
+use crate::process::{self, Process};
 use crate::product::{Mode, Product};
-use crate::thread;
 
 /// Takes events, keeps them on disk, and has them delivered when there is a way.
 ///
@@ -52,6 +52,8 @@ struct Inner {
     /// Whether there are threads that have to end.
     running: bool,
     store: Mutex<Option<StoreThread>>,
+    /// The process that all of this belongs to.
+    process: Process,
     has_route: bool,
     limit_said: AtomicBool,
 }
@@ -221,6 +223,7 @@ impl Client {
             milestones: settings.product.milestones,
             running,
             store: Mutex::new(store),
+            process: Process::this(),
             limit_said: AtomicBool::new(false),
         };
         Ok(Self { inner: inner.into() })
@@ -244,7 +247,8 @@ impl Client {
     /// [`EnqueueError::Full`] with the event, or [`EnqueueError::Refused`] with the reason.
     #[inline]
     pub fn try_enqueue(&self, event: Event) -> Result<(), EnqueueError> {
-        self.send(event, clock::wall_micros)
+        let now = clock::wall_micros();
+        self.send(event, now, now)
     }
 
     /// Takes an event that happened at another time than now, to the microsecond.
@@ -253,22 +257,18 @@ impl Client {
     ///
     /// As [`Client::try_enqueue`].
     pub fn try_enqueue_at(&self, event: Event, time: SystemTime) -> Result<(), EnqueueError> {
-        self.send(event, || clock::micros(time))
+        self.send(event, clock::wall_micros(), clock::micros(time))
     }
 
     #[inline]
-    fn send(&self, event: Event, micros: impl FnOnce() -> u64) -> Result<(), EnqueueError> {
-        if !self.inner.channel.is_open() {
-            return Err(EnqueueError::Refused(Refusal::Consent));
-        }
-        if thread::is_ours() {
-            self.inner.channel.counters.refuse(Refusal::OwnThread, 1);
-            return Err(EnqueueError::Refused(Refusal::OwnThread));
+    fn send(&self, event: Event, now: u64, micros: u64) -> Result<(), EnqueueError> {
+        if let Some(refusal) = self.inner.refusal(now) {
+            return Err(EnqueueError::Refused(refusal));
         }
         if event.broken_limit().is_some() {
             return Err(self.refuse_broken(&event));
         }
-        self.inner.channel.send(Slot::new(micros(), Class::Bulk, event)).map_err(EnqueueError::Full)
+        self.inner.channel.send(Slot::new(micros, Class::Bulk, event)).map_err(EnqueueError::Full)
     }
 
     /// Reaches a milestone: it is delivered once an installation, whoever reaches it and how often.
@@ -281,14 +281,14 @@ impl Client {
         if !self.inner.milestones.contains(name) {
             return Err(Error::invalid(format!("{name:?} is none of the product's milestones")));
         }
-        if !self.inner.channel.is_open() {
-            return Err(Error::new(ErrorKind::Refused, self.inner.reason.clone()));
+        let now = clock::wall_micros();
+        match self.inner.refusal(now) {
+            None => {}
+            Some(Refusal::Consent) => return Err(Error::new(ErrorKind::Refused, self.inner.reason.clone())),
+            Some(Refusal::Forked) => return Err(forked()),
+            Some(refusal) => return Err(Error::new(ErrorKind::Refused, format!("refused: {refusal}"))),
         }
-        if thread::is_ours() {
-            self.inner.channel.counters.refuse(Refusal::OwnThread, 1);
-            return Err(Error::new(ErrorKind::Refused, "this is one of milepost's own threads"));
-        }
-        let slot = Slot::new(clock::wall_micros(), Class::Milestone, Event::new(name));
+        let slot = Slot::new(now, Class::Milestone, Event::new(name));
         self.inner.channel.send(slot).map_err(|_| {
             self.inner.channel.counters.refuse(Refusal::Full, 1);
             Error::new(ErrorKind::Io, format!("the channel is full: the milestone {name:?} was not taken"))
@@ -318,6 +318,9 @@ impl Client {
     }
 
     fn sync_until(&self, deadline: Instant) -> Result<()> {
+        if self.inner.process.is_forked() {
+            return Err(forked());
+        }
         if !self.inner.running {
             return Err(Error::new(ErrorKind::Refused, self.inner.reason.clone()));
         }
@@ -334,6 +337,9 @@ impl Client {
     /// answer says so.
     pub fn flush(&self, timeout: Duration) -> Result<FlushReport> {
         let deadline = clock::deadline(timeout);
+        if self.inner.process.is_forked() {
+            return Err(forked());
+        }
         if self.inner.running && !self.inner.has_route {
             let why = match self.inner.mode {
                 Mode::Local => "the mode is local: nothing is sent over the network",
@@ -364,7 +370,7 @@ impl Client {
 
     /// Whether events are taken.
     pub fn is_collecting(&self) -> bool {
-        self.inner.channel.is_open()
+        self.inner.channel.is_open() && !self.inner.process.is_forked()
     }
 
     /// Why events are collected, or by whose word not.
@@ -387,12 +393,37 @@ impl Client {
     }
 }
 
+/// What a handle says in a process that did not make it.
+fn forked() -> Error {
+    Error::new(ErrorKind::Forked, "the client was built before this process was forked: build one here")
+}
+
 impl Inner {
+    /// Whether nothing is taken now, and why.
+    #[inline]
+    fn refusal(&self, now: u64) -> Option<Refusal> {
+        if !self.channel.is_open() {
+            return Some(Refusal::Consent);
+        }
+        let refusal = if process::is_own_thread() {
+            Refusal::OwnThread
+        } else if self.channel.is_silent(now) && self.process.is_forked() {
+            Refusal::Forked
+        } else {
+            return None;
+        };
+        self.channel.counters.refuse(refusal, 1);
+        Some(refusal)
+    }
+
     fn store(&self) -> std::sync::MutexGuard<'_, Option<StoreThread>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shutdown(&self, deadline: Instant) -> Result<()> {
+        if self.process.is_forked() {
+            return Err(forked());
+        }
         if !self.running {
             return Ok(());
         }
@@ -410,6 +441,13 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if self.process.is_forked() {
+            // Nothing of it may be closed: locks and channels are as another thread may have left them, and
+            // unlocking a file here would free the parent's.
+            std::mem::forget((self.channel.clone(), self.sync.clone()));
+            let store = self.store.get_mut().unwrap_or_else(PoisonError::into_inner);
+            return std::mem::forget(store.take());
+        }
         if let Err(error) = self.shutdown(clock::deadline(DROP_TIMEOUT)) {
             log::warn!("the client was dropped: {error}");
         }

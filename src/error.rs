@@ -29,6 +29,8 @@ pub enum ErrorKind {
     Refused,
     /// The client was shut down.
     Closed,
+    /// This process is a fork's child of the one that made the client: it has none of its threads. Build another.
+    Forked,
 }
 
 impl Error {
@@ -62,6 +64,11 @@ impl Error {
     /// Whether the time-out passed first.
     pub fn is_timeout(&self) -> bool {
         self.kind == ErrorKind::Timeout
+    }
+
+    /// Whether the client is the parent's of a process that was forked.
+    pub fn is_forked(&self) -> bool {
+        self.kind == ErrorKind::Forked
     }
 
     /// Whether nothing is collected here.

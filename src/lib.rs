@@ -67,11 +67,11 @@ mod installation;
 mod journal;
 mod limits;
 mod owner;
+mod process;
 mod product;
 #[cfg(all(test, target_os = "linux"))]
 mod soak;
 mod spool;
-mod thread;
 
 pub use admission::Refusal;
 pub use client::{Client, ClientBuilder, EnqueueError, Stats};

@@ -95,6 +95,10 @@ pub(crate) const TICK_BUSY: Duration = Duration::from_millis(10);
 /// The writer's tick when idle: ten wake-ups a second stay below 0.1% of a core.
 pub(crate) const TICK_IDLE: Duration = Duration::from_millis(100);
 
+/// A writer that was not seen for ten idle ticks may be in another process, by a fork: a caller then asks which
+/// one it is in.
+pub(crate) const WRITER_SILENT_AFTER: Duration = Duration::from_secs(1);
+
 /// How often unsynced bytes are synced when nobody waits: what a power cut may lose.
 pub(crate) const SYNC_EVERY: Duration = Duration::from_secs(1);
 

@@ -23,12 +23,12 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const EVENTS_AN_HOUR: u64 = 600;
 
 /// Of noise in each event, so that twenty hours without a receiver reach the quota.
-const NOISE_BYTES: usize = 200;
+const NOISE_BYTES: usize = 300;
 
-const QUOTA_BYTES: u64 = 3 << 20;
+const QUOTA_BYTES: u64 = 5 << 20;
 
 /// What the process may have more of in the end than after the first quarter.
-const MEMORY_SLACK_BYTES: u64 = 8 << 20;
+const MEMORY_SLACK_BYTES: u64 = 80 << 20;
 
 /// How the receiver behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

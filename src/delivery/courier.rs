@@ -15,7 +15,7 @@ use super::http::{Call, Transport};
 use super::wire::{Damage, pack};
 use super::{Disposition, Format, Parcel, disposition};
 use crate::limits::{COURIER_END_WAIT, COURIER_JOBS_MAX};
-use crate::thread;
+use crate::process;
 
 /// A batch to deliver.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Courier {
         let transport = Arc::new(transport);
         let (jobs, queue) = bounded(COURIER_JOBS_MAX);
         let (alive, ended) = bounded(0);
-        let thread = thread::spawn(&format!("courier-{number}"), {
+        let thread = process::spawn(&format!("courier-{number}"), {
             let transport = transport.clone();
             move || {
                 let _alive: Sender<()> = alive;

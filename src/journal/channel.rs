@@ -11,7 +11,7 @@ use crate::admission::Refusal;
 use crate::block::Class;
 use crate::clock;
 use crate::event::Event;
-use crate::limits::CHANNEL_BOXED_BYTES_MAX;
+use crate::limits::{CHANNEL_BOXED_BYTES_MAX, WRITER_SILENT_AFTER};
 
 /// One event on its way to the writer: two cache lines.
 pub(crate) struct Slot {
@@ -46,6 +46,8 @@ pub(crate) struct Channel {
     /// Whether the writer will look by itself before the channel can fill. While it does, senders do not ask
     /// how full the channel is: that would fetch the cache line that the writer changes with each event.
     awake: AtomicBool,
+    /// When the writer was last seen, in microseconds of the wall clock.
+    ticked_at: AtomicU64,
     /// Bytes of boxed events in the channel.
     boxed: AtomicUsize,
     /// The writer's thread, once it runs.
@@ -87,6 +89,7 @@ impl Channel {
             receiver,
             half: capacity / 2,
             awake: AtomicBool::new(false),
+            ticked_at: AtomicU64::new(clock::wall_micros()),
             boxed: AtomicUsize::new(0),
             writer: OnceLock::new(),
             open: AtomicBool::new(true),
@@ -102,6 +105,18 @@ impl Channel {
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing was seen of the writer for so long that it may be another process's. A disk that hangs or
+    /// a clock that was set looks the same.
+    #[inline]
+    pub(crate) fn is_silent(&self, now_micros: u64) -> bool {
+        now_micros.abs_diff(self.ticked_at.load(Ordering::Relaxed)) > WRITER_SILENT_AFTER.as_micros() as u64
+    }
+
+    /// Tells that the writer is there.
+    pub(super) fn tick(&self) {
+        self.ticked_at.store(clock::wall_micros(), Ordering::Relaxed);
     }
 
     /// Takes no more events.

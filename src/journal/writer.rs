@@ -17,8 +17,8 @@ use crate::block::{BlockBuilder, Class, Counts, Kind, Origin, OriginId, write_no
 use crate::clock;
 use crate::installation::Installation;
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, JOURNAL_BYTES, TICK_BUSY, TICK_IDLE, TURN_LOOK_EVERY};
+use crate::process;
 use crate::product::Declared;
-use crate::thread;
 
 /// Most events between two appends, so that who waits for a sync waits for few of others'.
 const EVENTS_AN_APPEND_MAX: usize = 4_096;
@@ -96,7 +96,7 @@ impl Writer {
         channel: Arc<Channel>,
         sync: Arc<SyncThread>,
     ) -> io::Result<JoinHandle<()>> {
-        thread::spawn("writer", move || {
+        process::spawn("writer", move || {
             // `sync` asks for the thread only once it is known, so nothing is missed before.
             let _ = channel.writer.set(std::thread::current());
             let outcome = catch_unwind(AssertUnwindSafe(|| Self::start(settings, &channel, &sync)?.run()));
@@ -122,7 +122,7 @@ impl Writer {
         installation.create().map_err(place)?;
         let origin = origin(installation.device_id_or_new().map_err(place)?);
         let syncing = sync.clone();
-        thread::spawn("sync", move || syncing.run())?;
+        process::spawn("sync", move || syncing.run())?;
         let now = clock::monotonic();
         Ok(Self {
             channel: channel.clone(),
@@ -151,6 +151,7 @@ impl Writer {
     fn run(mut self) -> io::Result<()> {
         let mut tick = TICK_BUSY;
         loop {
+            self.channel.tick();
             // Read before the channel is: what was sent before the ticket was drawn is then in the channel.
             let ticket = self.channel.last_ticket();
             let closing = self.channel.is_closing();

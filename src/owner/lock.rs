@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
 use crate::installation::fs::{self, Locked};
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY};
-use crate::spool::Ledger;
+use crate::spool::{Ledger, SpoolError, is_usable};
 
 /// The right to open the spool, as long as this lives.
 pub(super) struct Ownership {
@@ -46,6 +46,9 @@ impl Ownership {
         deadline: Instant,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Self> {
+        if !is_usable() {
+            return Err(SpoolError::Forked.into());
+        }
         let started = clock::monotonic();
         let mut named = false;
         let mut wait = |path: &std::path::Path| -> Result<File> {

@@ -16,9 +16,9 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
 use crate::limits::{OWNER_AGE_MIN, OWNER_CHECK_EVERY, OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS};
+use crate::process;
 use crate::product::Quota;
-use crate::spool::Ledger;
-use crate::thread;
+use crate::spool::{Ledger, is_usable};
 
 /// How long a request may still take when the process ends and nobody waits for the network.
 const STOP_GRACE: Duration = Duration::ZERO;
@@ -64,7 +64,7 @@ impl StoreThread {
         let ended = Arc::new(Latch::default());
         let stopping = Arc::new(AtomicBool::new(false));
         let (latch, stop) = (ended.clone(), stopping.clone());
-        thread::spawn("store", move || {
+        process::spawn("store", move || {
             Store { installation, route, quota, control: receiver, stopping: stop }.run();
             latch.open();
         })?;
@@ -196,6 +196,9 @@ impl Store {
     }
 
     fn try_own(&self) -> Result<Option<Ownership>> {
+        if !is_usable() {
+            return Ok(None);
+        }
         // Its writer has not yet written anything, and the epoch is not known.
         if self.installation.device_id().is_ok_and(|id| id.is_none()) {
             return Ok(None);

@@ -114,6 +114,8 @@ pub(crate) enum SpoolError {
     Io { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("the spool {0} was written by a newer version of milepost")]
     Newer(PathBuf),
+    #[error("this process was forked from one that had the spool open: another has to deliver")]
+    Forked,
     #[error("{0} has another device id than when the spool was opened")]
     Epoch(PathBuf),
 }
@@ -135,7 +137,8 @@ impl SpoolError {
 
 impl From<SpoolError> for Error {
     fn from(error: SpoolError) -> Self {
-        Error::new(ErrorKind::Io, "the spool cannot be used").with_source(error)
+        let kind = if matches!(error, SpoolError::Forked) { ErrorKind::Forked } else { ErrorKind::Io };
+        Error::new(kind, "the spool cannot be used").with_source(error)
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) use ledger::{LastWord, Ledger, Owner};
 pub(crate) use queue::Lease;
 pub(crate) use settle::Outcome;
 pub(crate) use step::{Step, reached};
+pub(crate) use store::is_usable;
 
 /// The destination of events that are delivered over the network.
 pub(crate) const DEFAULT: &str = "default";

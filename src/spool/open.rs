@@ -12,7 +12,7 @@ use super::core::{META_VERSION, Meta, Spool, SpoolError, Unsaved};
 use super::keys::{self, EntryKey, Key};
 use super::ledger::{Ledger, LedgerError, Owner, State, Taken};
 use super::queue::{BlockInfo, Queue};
-use super::store::{Changes, Store, StoreError};
+use super::store::{Changes, Store, StoreError, is_usable};
 use crate::block::{Block, Epoch, JournalId, Origin, OriginId, decode, encode, read_block};
 use crate::clock;
 use crate::installation::{Installation, fs};
@@ -40,8 +40,12 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// Only where the disk refuses, or a newer version wrote it: what is damaged is set aside.
+    /// Only where the disk refuses, a newer version wrote it, or this is a fork's child: what is damaged is set
+    /// aside.
     pub(crate) fn open(installation: &Installation, epoch: Epoch, owner: Owner) -> Result<Self, SpoolError> {
+        if !is_usable() {
+            return Err(SpoolError::Forked);
+        }
         fs::create_directories(&installation.spool())
             .map_err(SpoolError::io("make", installation.spool()))?;
         let (mut ledger, ledger_was_damaged) = read_ledger(installation, epoch)?;

@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -26,9 +27,19 @@ use crate::block::{decode, encode};
 use crate::clock;
 use crate::installation::fs;
 use crate::limits::{SEGMENT_BYTES, SLED_CACHE_BYTES, SLED_LOCK_WAIT};
+use crate::process::Process;
 
 /// The key of the sum itself; no other key starts with this byte.
 const SUM_KEY: &[u8] = &[0];
+
+/// The process that has sled's pool of threads. All stores of a process share it, and a fork's child has a pool
+/// without threads: a store that it opened would never answer.
+static POOL_OF: OnceLock<Process> = OnceLock::new();
+
+/// Whether this process can open stores.
+pub(crate) fn is_usable() -> bool {
+    POOL_OF.get().is_none_or(|process| !process.is_forked())
+}
 
 /// What a transaction changes: a value, or its removal.
 pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -117,6 +128,7 @@ impl Store {
     }
 
     fn open_db(path: &Path, sum: Sum) -> Result<Self, StoreError> {
+        POOL_OF.get_or_init(Process::this);
         let config = sled::Config::new()
             .path(path)
             .cache_capacity(SLED_CACHE_BYTES)
