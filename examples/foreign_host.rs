@@ -37,7 +37,7 @@ fn with(act: impl FnOnce(&Client) -> Result<()>) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn milepost_start() -> i32 {
     let mut product = Product::new("foreign-host", "1.0.0");
-    if let Some(home) = std::env::var("FOREIGN_HOME").ok() {
+    if let Ok(home) = std::env::var("FOREIGN_HOME") {
         product = product.home(home);
     }
     let built = Client::builder(product).build();
