@@ -24,7 +24,7 @@ use crate::product::Declared;
 const EVENTS_AN_APPEND_MAX: usize = 4_096;
 
 /// How long a sender may take between its look at the channel and its send when the channel is closed.
-const LATE_SENDERS: Duration = Duration::from_millis(1);
+const LATE_SENDERS: Duration = Duration::from_micros(100);
 
 /// What the writer works on.
 pub(crate) struct WriterSettings {
