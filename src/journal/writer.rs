@@ -120,8 +120,8 @@ impl Writer {
         };
         installation.create().map_err(place)?;
         let origin = origin(installation.device_id_or_new().map_err(place)?);
-        let syncing = sync.clone();
-        thread::Builder::new().name("milepost-sync".into()).spawn(move || syncing.run())?;
+        let (syncing, synced) = (sync.clone(), installation.clone());
+        thread::Builder::new().name("milepost-sync".into()).spawn(move || syncing.run(&synced))?;
         let now = clock::monotonic();
         Ok(Self {
             channel: channel.clone(),
