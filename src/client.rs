@@ -195,8 +195,7 @@ impl Client {
         let installation = settings.installation.clone().filter(|_| settings.consent.is_yes());
         let running = installation.is_some();
         let channel = Arc::new(Channel::new(if running { capacity } else { 0 }));
-        let journals = installation.as_ref().map(|installation| installation.journals());
-        let sync = Arc::new(SyncThread::new(journals.unwrap_or_default(), sync_every));
+        let sync = Arc::new(SyncThread::new(sync_every));
         let mut store = None;
         match installation {
             Some(installation) => {

@@ -114,6 +114,14 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes a file's bytes durable, whoever wrote them; one that is not there is fine.
+pub(crate) fn sync_file(path: &Path) -> io::Result<()> {
+    match sys::options().read(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        file => file?.sync_all(),
+    }
+}
+
 /// Makes the names in a directory durable.
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()

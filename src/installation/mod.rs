@@ -82,6 +82,21 @@ impl Installation {
         fs::create_directories(&self.taken())
     }
 
+    /// Makes durable whose events these are: the id, and the names that lead to it. Whoever made them, the
+    /// product itself or a process that was killed, may not have lived to do it.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        fs::sync_file(&self.directory.join("device_id"))?;
+        fs::sync_directory(&self.directory)?;
+        // The product's home, and where that stands; which may be another's, and closed.
+        for above in self.directory.ancestors().skip(1).take(2) {
+            match fs::sync_directory(above) {
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Asks every writer to let go of what it has.
     pub(crate) fn ask_for_turn(&self) -> io::Result<()> {
         fs::touch(&self.turn())

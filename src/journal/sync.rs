@@ -1,7 +1,8 @@
 //! The sync thread: makes durable what the writer appended, for whoever waits and every second for nobody.
 //!
 //! One fdatasync serves all who wait. The order of what is synced: a packed file before its rename, each
-//! journal's bytes before the directory that names it, and only then is anybody told.
+//! journal's bytes before the directory that names it, then what says whose they are, and only then is anybody
+//! told.
 //!
 //! After a failed fdatasync the kernel calls pages clean that it could not write, and the next one would lie.
 //! So a journal whose sync failed is never synced again: the writer lets go of it, it is written anew under a
@@ -10,7 +11,6 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use super::file::Journal;
 use super::pack::{pack, renew};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::installation::fs;
+use crate::installation::{Installation, fs};
 use crate::limits::SYNC_EVERY;
 
 /// How often appended events are made durable when nobody waits for it.
@@ -41,7 +41,6 @@ impl Default for SyncEvery {
 
 /// What the writer, the sync thread and those who wait share.
 pub(crate) struct SyncThread {
-    directory: PathBuf,
     every: SyncEvery,
     state: Mutex<State>,
     wants_turn: AtomicBool,
@@ -105,9 +104,9 @@ impl State {
 }
 
 impl SyncThread {
-    pub(crate) fn new(directory: PathBuf, every: SyncEvery) -> Self {
+    pub(crate) fn new(every: SyncEvery) -> Self {
         let (work, done) = (Condvar::new(), Condvar::new());
-        Self { directory, every, state: Mutex::default(), wants_turn: AtomicBool::new(false), work, done }
+        Self { every, state: Mutex::default(), wants_turn: AtomicBool::new(false), work, done }
     }
 
     /// Tells that the writer appended to `file`; `named` where the file's name is new.
@@ -205,10 +204,10 @@ impl SyncThread {
     }
 
     /// The thread `milepost-sync`.
-    pub(super) fn run(&self) {
+    pub(super) fn run(&self, installation: &Installation) {
         while let Some(work) = self.next() {
             let upto = work.upto;
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.perform(work)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| perform(work, installation)));
             let mut state = self.lock();
             let outcome = outcome.unwrap_or_else(|_| {
                 // Nobody knows what of it is durable, so nothing is called that any more.
@@ -216,7 +215,7 @@ impl SyncThread {
                 Outcome::default()
             });
             state.finished = state.finished.max(upto);
-            self.take_in(outcome, &mut state);
+            self.take_in(outcome, installation, &mut state);
             if let Some((_, why)) = state.suspect.clone() {
                 state.fail(upto, why);
             }
@@ -266,45 +265,10 @@ impl SyncThread {
         }
     }
 
-    fn perform(&self, work: Work) -> Outcome {
-        let mut outcome = Outcome { names: work.names || !work.turned.is_empty(), ..Outcome::default() };
-        // One that is suspect would answer that all is well.
-        let is_suspect =
-            |file: &Arc<AppendFile>| work.suspect.as_ref().is_some_and(|suspect| Arc::ptr_eq(suspect, file));
-        let mut closed_last = Vec::new();
-        for journal in work.turned {
-            let suspect = is_suspect(&journal.file);
-            match finish(&journal, suspect) {
-                Ok(anew) => {
-                    outcome.cleared |= suspect;
-                    closed_last.push((anew, journal.file));
-                }
-                Err(error) => {
-                    outcome.error.get_or_insert(error);
-                    outcome.turned.push(journal);
-                }
-            }
-        }
-        let dirty = work.dirty.filter(|file| !is_suspect(file));
-        if let Some((file, Err(error))) = dirty.map(|file| (file.clone(), file.sync())) {
-            outcome.error.get_or_insert(error);
-            outcome.suspect = Some(file);
-        }
-        if outcome.names {
-            match fs::sync_directory(&self.directory) {
-                Ok(()) => outcome.names = false,
-                Err(error) => drop(outcome.error.get_or_insert(error)),
-            }
-        }
-        // Turned journals become free here, when they and their names are durable.
-        drop(closed_last);
-        outcome
-    }
-
     /// Books what came of the work into the state.
-    fn take_in(&self, outcome: Outcome, state: &mut State) {
+    fn take_in(&self, outcome: Outcome, installation: &Installation, state: &mut State) {
         if let Some(error) = outcome.error {
-            let why = format!("cannot sync {}: {error}", self.directory.display());
+            let why = format!("cannot sync {}: {error}", installation.directory().display());
             log::error!("{why}");
             state.fail(state.finished, why.clone());
             if let Some(file) = outcome.suspect {
@@ -326,6 +290,43 @@ impl SyncThread {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Makes durable what there is.
+fn perform(work: Work, installation: &Installation) -> Outcome {
+    let mut outcome = Outcome { names: work.names || !work.turned.is_empty(), ..Outcome::default() };
+    // One that is suspect would answer that all is well.
+    let is_suspect =
+        |file: &Arc<AppendFile>| work.suspect.as_ref().is_some_and(|suspect| Arc::ptr_eq(suspect, file));
+    let mut closed_last = Vec::new();
+    for journal in work.turned {
+        let suspect = is_suspect(&journal.file);
+        match finish(&journal, suspect) {
+            Ok(anew) => {
+                outcome.cleared |= suspect;
+                closed_last.push((anew, journal.file));
+            }
+            Err(error) => {
+                outcome.error.get_or_insert(error);
+                outcome.turned.push(journal);
+            }
+        }
+    }
+    let dirty = work.dirty.filter(|file| !is_suspect(file));
+    if let Some((file, Err(error))) = dirty.map(|file| (file.clone(), file.sync())) {
+        outcome.error.get_or_insert(error);
+        outcome.suspect = Some(file);
+    }
+    if outcome.names {
+        // The names of files last, then whose they are: a journal of an id that a power cut took is nobody's.
+        match fs::sync_directory(&installation.journals()).and_then(|()| installation.sync()) {
+            Ok(()) => outcome.names = false,
+            Err(error) => drop(outcome.error.get_or_insert(error)),
+        }
+    }
+    // Turned journals become free here, when they and their names are durable.
+    drop(closed_last);
+    outcome
 }
 
 /// Makes a turned journal durable: packed where that pays, written anew where a sync of it failed. Returns the

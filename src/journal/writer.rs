@@ -121,8 +121,8 @@ impl Writer {
         };
         installation.create().map_err(place)?;
         let origin = origin(installation.device_id_or_new().map_err(place)?);
-        let syncing = sync.clone();
-        process::spawn("sync", move || syncing.run())?;
+        let (syncing, synced) = (sync.clone(), installation.clone());
+        process::spawn("sync", move || syncing.run(&synced))?;
         let now = clock::monotonic();
         Ok(Self {
             channel: channel.clone(),

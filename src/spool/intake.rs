@@ -194,6 +194,8 @@ impl Spool {
     fn take(&mut self, name: JournalName, local_too: bool) -> Result<Took, SpoolError> {
         let journals = self.installation.journals();
         let path = journals.join(name.to_string());
+        let directory = self.installation.taken();
+        let taken_path = directory.join(name.to_string());
         let file = match fs::lock(&path) {
             Ok(Locked::Ours(file)) => file,
             Ok(Locked::Busy | Locked::Gone) => return Ok(Took::Nothing),
@@ -202,6 +204,12 @@ impl Spool {
                 return Ok(Took::Staying);
             }
         };
+        if fs::is_at(&file, &taken_path) {
+            // It was taken before: a power cut left both names.
+            fs::remove(&path).map_err(SpoolError::io("remove", path))?;
+            fs::sync_directory(&journals).map_err(SpoolError::io("sync", journals))?;
+            return Ok(Took::Nothing);
+        }
         let contents = match Contents::read(&file) {
             Ok(contents) => contents,
             Err(JournalError::NotAJournal) => {
@@ -222,8 +230,6 @@ impl Spool {
             return Ok(Took::Staying);
         }
         let id = contents.header.id;
-        let directory = self.installation.taken();
-        let taken_path = directory.join(name.to_string());
         if self.taken.contains_key(&id) || taken_path.exists() {
             log::error!("{} was taken in before and stays where it is", path.display());
             return Ok(Took::Staying);
