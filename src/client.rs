@@ -17,6 +17,7 @@ use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
 use crate::owner::{Admin, Choices, FlushReport, Settings, StoreThread};
 use crate::process::{self, Process};
 use crate::product::{Mode, Product};
+use crate::spool::known_device_id;
 
 /// Takes events, keeps them on disk, and has them delivered when there is a way.
 ///
@@ -204,6 +205,7 @@ impl Client {
                     installation: installation.clone(),
                     declared: settings.product.declared.clone(),
                     free_disk_min: settings.product.free_disk_min,
+                    known_device_id,
                     origin: Box::new(settings.origin()),
                 };
                 Writer::spawn(writer, channel.clone(), sync.clone()).map_err(failed)?;

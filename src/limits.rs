@@ -84,6 +84,9 @@ pub(crate) const UNSYNCED_BYTES_MAX: usize = MIB;
 /// Longest text that counts as a device id; a longer file is unreadable.
 pub(crate) const DEVICE_ID_BYTES_MAX: usize = 256;
 
+/// How long a file that others write in place must have rested before what stands in it counts.
+pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
 /// Below so much free disk nothing is written, unless the product says otherwise: others need it more.
 pub(crate) const FREE_DISK_BYTES_MIN: u64 = 64 * MIB as u64;
 
@@ -199,8 +202,15 @@ pub(crate) const STORES_ASIDE_MAX: usize = 4;
 /// How long sled's own lock may live on after it was closed.
 pub(crate) const SLED_LOCK_WAIT: Duration = Duration::from_secs(2);
 
+/// Largest of sled's small files (`conf`, `snap.*`) that is looked at: a larger one is damaged. 16 bytes a page.
+pub(crate) const SLED_FILE_BYTES_MAX: u64 = 64 * MIB as u64;
+
 /// Largest ledger that is read.
 pub(crate) const LEDGER_BYTES_MAX: u64 = 4 * MIB as u64;
+
+/// Most milestones that the ledger carries beside the store: products have a handful. Some 60 KiB with the
+/// longest names.
+pub(crate) const LEDGER_MILESTONES_MAX: usize = 256;
 
 /// Most dead letters: more than a person reads. The oldest go first, booked as dropped for the quota.
 pub(crate) const DEAD_LETTERS_MAX: usize = 4_096;

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::clock;
 
@@ -120,6 +120,41 @@ pub(crate) fn sync_file(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         file => file?.sync_all(),
     }
+}
+
+/// Removes a directory with all that is in it, or whatever else stands there.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    if std::fs::symlink_metadata(path)?.is_dir() { std::fs::remove_dir_all(path) } else { remove(path) }
+}
+
+/// Whether a regular file stands there: no link, no pipe, no directory.
+pub(crate) fn is_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+}
+
+/// Whether a directory stands there, and no link to one.
+pub(crate) fn is_directory(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// Renames what cannot be used and is not to be deleted to a name that says when: `<name>.aside-<when>`.
+pub(crate) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let name = format!("{}.aside-{}", path.file_name().unwrap_or_default().display(), clock::file_stamp());
+    let aside = free_name(path, &name);
+    std::fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
+/// A name beside `path` that nothing has: `name`, or with a number behind it.
+pub(crate) fn free_name(path: &Path, name: &str) -> PathBuf {
+    let mut free = path.with_file_name(name);
+    for number in 1.. {
+        if std::fs::symlink_metadata(&free).is_err() {
+            break;
+        }
+        free = path.with_file_name(format!("{name}-{number}"));
+    }
+    free
 }
 
 /// Makes the names in a directory durable.

@@ -7,6 +7,7 @@ mod device_id;
 pub(crate) mod fs;
 mod host;
 
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -66,20 +67,47 @@ impl Installation {
         self.directory.join("turn")
     }
 
+    /// Sets aside what stands in the place of a file or directory of milepost's and is none, be it a link, a
+    /// pipe or a directory: nothing of it is read, followed or deleted. Returns how many there were. The device
+    /// id's place is not looked at, since its absence says something.
+    pub(crate) fn clear_places(&self) -> io::Result<u64> {
+        let files = ["ledger", "owner.lock", "owner.next", "turn"].map(|name| (name, true));
+        let directories = ["journals", "taken", "spool"].map(|name| (name, false));
+        let mut strangers = 0;
+        for (name, is_file) in files.into_iter().chain(directories) {
+            let path = self.directory.join(name);
+            let is_strange = |found: Metadata| !(if is_file { found.is_file() } else { found.is_dir() });
+            if std::fs::symlink_metadata(&path).is_ok_and(is_strange) {
+                match fs::set_aside(&path) {
+                    // Another process was faster.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    aside => {
+                        log::error!("{} was no file of ours, and is now {}", path.display(), aside?.display())
+                    }
+                }
+                strangers += 1;
+            }
+        }
+        Ok(strangers)
+    }
+
     /// Whether there is anything at all.
     pub(crate) fn exists(&self) -> bool {
         self.directory.is_dir()
     }
 
-    /// Makes the directories, with nobody else allowed in, and makes them durable.
+    /// Makes the directories, with nobody else allowed in, and makes them durable. Returns how many things
+    /// stood in the way, as [`Installation::clear_places`] does.
     ///
     /// # Errors
     ///
     /// Those of the file system; one that cannot be written means that nothing is collected.
-    pub(crate) fn create(&self) -> io::Result<()> {
+    pub(crate) fn create(&self) -> io::Result<u64> {
         fs::create_directories(&self.directory)?;
+        let strangers = self.clear_places()?;
         fs::create_directories(&self.journals())?;
-        fs::create_directories(&self.taken())
+        fs::create_directories(&self.taken())?;
+        Ok(strangers)
     }
 
     /// Makes durable whose events these are: the id, and the names that lead to it. Whoever made them, the
@@ -103,8 +131,19 @@ impl Installation {
     }
 
     /// The device id, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidData`] where something stands there that is none.
     pub(crate) fn device_id(&self) -> io::Result<Option<String>> {
         device_id::read(&self.directory.join("device_id"))
+    }
+
+    /// Puts a damaged device id right, which was `known` before. Says whether there was anything to do.
+    ///
+    /// One that is not there is not damaged: somebody said no.
+    pub(crate) fn mend_device_id(&self, known: &str) -> io::Result<bool> {
+        device_id::mend(&self.directory, known)
     }
 
     /// The device id, made if there is none: two processes that make it at once agree.

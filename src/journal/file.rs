@@ -78,7 +78,8 @@ impl Journal {
     fn adopt_one(directory: &Path, name: JournalName, epoch: Epoch, origin: OriginId) -> Option<(Self, u64)> {
         let path = directory.join(name.to_string());
         let Ok(Locked::Ours(file)) = fs::lock(&path) else { return None };
-        let contents = Contents::read(&file).ok().filter(|contents| contents.header.epoch == epoch)?;
+        let is_ours = |contents: &Contents| contents.is_headed && contents.header.epoch == epoch;
+        let contents = Contents::read(&file).ok().filter(is_ours)?;
         let mut last_origin = None;
         let (mut len, mut next, mut blocks, mut damaged) = (JOURNAL_HEADER_BYTES as u64, 0, 0, 0);
         for found in contents.from(0) {

@@ -5,13 +5,15 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::header::{Header, JOURNAL_HEADER_BYTES, JournalError};
-use crate::block::{Block, BlockError, find_block, read_block};
+use crate::block::{Block, BlockError, End, Kind, Origin, find_block, read_block};
 use crate::installation::fs;
 use crate::limits::JOURNAL_READ_BYTES_MAX;
 
-/// A journal's bytes, with a header that was right.
+/// A journal's bytes.
 pub(crate) struct Contents {
     pub(crate) header: Header,
+    /// Whether the header's own bytes are whole. What it says then stood in the first origin.
+    pub(crate) is_headed: bool,
     bytes: Vec<u8>,
 }
 
@@ -43,17 +45,36 @@ impl Contents {
 
     /// The contents of a journal whose bytes are known.
     pub(super) fn of(bytes: Vec<u8>) -> Result<Self, JournalError> {
-        Ok(Self { header: Header::read(&bytes)?, bytes })
+        match Header::read(&bytes) {
+            Ok(header) => Ok(Self { header, is_headed: true, bytes }),
+            Err(JournalError::NotAJournal) => {
+                let header = header_from_origin(&bytes).ok_or(JournalError::NotAJournal)?;
+                Ok(Self { header, is_headed: false, bytes })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn len(&self) -> u64 {
         self.bytes.len() as u64
     }
 
+    /// The index that the next event would have.
+    pub(crate) fn next(&self) -> u32 {
+        let ends = self.blocks_with_ends().map(|(block, _)| match block.kind {
+            Kind::Events if block.journal == self.header.id => block.first + u32::from(block.count),
+            Kind::End => block.note::<End>().map_or(0, |end| end.events),
+            _ => 0,
+        });
+        ends.max().unwrap_or(0)
+    }
+
     /// What stands in the journal from `place` on, in order.
     pub(crate) fn from(&self, place: u64) -> impl Iterator<Item = Found<'_>> {
-        let mut at = place.max(JOURNAL_HEADER_BYTES as u64) as usize;
-        std::iter::from_fn(move || {
+        let start = JOURNAL_HEADER_BYTES as u64;
+        let header = (place < start && !self.is_headed).then_some(Found::Damage { end: start });
+        let mut at = place.max(start) as usize;
+        let blocks = std::iter::from_fn(move || {
             let rest = self.bytes.get(at..).filter(|rest| !rest.is_empty())?;
             match read_block(rest) {
                 Ok(block) => {
@@ -74,7 +95,8 @@ impl Contents {
                     }
                 },
             }
-        })
+        });
+        header.into_iter().chain(blocks)
     }
 
     /// The whole blocks, each with the place behind it.
@@ -83,5 +105,49 @@ impl Contents {
             Found::Block { block, end } => Some((block, end)),
             _ => None,
         })
+    }
+}
+
+/// What a damaged header said, but for the time: every journal begins with the origin of whoever wrote it.
+fn header_from_origin(bytes: &[u8]) -> Option<Header> {
+    let block = read_block(bytes.get(JOURNAL_HEADER_BYTES..)?).ok()?;
+    let origin = Some(block).filter(|block| block.kind == Kind::Origin)?.note::<Origin>().ok()?;
+    Some(Header { id: block.journal, epoch: origin.epoch(), made: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::{BlockBuilder, Class};
+    use crate::event::Event;
+    use crate::journal::Journal;
+
+    #[test]
+    fn a_damaged_header_costs_nothing_that_stands_behind_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let origin = Origin::sample();
+        let mut journal = Journal::create(directory.path(), &origin).unwrap();
+        let mut builder = BlockBuilder::new();
+        builder.push(1, Event::new("e").bytes());
+        let mut block = Vec::new();
+        builder.seal(journal.id(), 0, Class::Bulk, origin.id(), &mut block);
+        journal.append(&block, 1, 1).unwrap();
+        let whole = Contents::open(&journal.path).unwrap();
+        assert_eq!(whole.next(), 1);
+        let bytes = std::fs::read(&journal.path).unwrap();
+        for at in 0..JOURNAL_HEADER_BYTES {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&journal.path, damaged).unwrap();
+            let contents = Contents::open(&journal.path).unwrap();
+            assert_eq!((contents.header.id, contents.header.epoch), (whole.header.id, whole.header.epoch));
+            let damages = contents.from(0).filter(|found| matches!(found, Found::Damage { .. })).count();
+            assert_eq!((damages, contents.blocks_with_ends().count()), (1, 2), "byte {at}");
+            assert!(
+                contents.from(JOURNAL_HEADER_BYTES as u64).all(|found| matches!(found, Found::Block { .. }))
+            );
+        }
+        std::fs::write(&journal.path, vec![0; bytes.len()]).unwrap();
+        assert!(matches!(Contents::open(&journal.path), Err(JournalError::NotAJournal)));
     }
 }

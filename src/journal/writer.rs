@@ -32,6 +32,8 @@ pub(crate) struct WriterSettings {
     pub(crate) declared: Declared,
     /// Bytes of the disk that are left to others.
     pub(crate) free_disk_min: u64,
+    /// The device id that the installation was known by so far.
+    pub(crate) known_device_id: fn(&Installation) -> Option<String>,
     /// Makes the origin once the device id is known.
     pub(crate) origin: Box<dyn FnOnce(String) -> Origin + Send>,
 }
@@ -115,11 +117,15 @@ impl Writer {
     }
 
     fn start(settings: WriterSettings, channel: &Arc<Channel>, sync: &Arc<SyncThread>) -> io::Result<Self> {
-        let WriterSettings { installation, declared, free_disk_min, origin } = settings;
+        let WriterSettings { installation, declared, free_disk_min, known_device_id, origin } = settings;
         let place = |error: io::Error| {
             io::Error::new(error.kind(), format!("{}: {error}", installation.directory().display()))
         };
-        installation.create().map_err(place)?;
+        let mut mended = installation.create().map_err(place)?;
+        if let Some(known) = known_device_id(&installation) {
+            mended += u64::from(installation.mend_device_id(&known).map_err(place)?);
+        }
+        channel.counters.damaged.fetch_add(mended, Ordering::Relaxed);
         let origin = origin(installation.device_id_or_new().map_err(place)?);
         let (syncing, synced) = (sync.clone(), installation.clone());
         process::spawn("sync", move || syncing.run(&synced))?;
@@ -371,7 +377,11 @@ impl Writer {
 
     /// The directory and the device id as they are now: either may have been removed since the last journal.
     fn look_who_we_are(&mut self) {
-        let id = self.installation.create().and_then(|()| self.installation.device_id_or_new());
+        let mended = self.installation.create().and_then(|strangers| {
+            Ok(strangers + u64::from(self.installation.mend_device_id(&self.origin.device_id)?))
+        });
+        self.channel.counters.damaged.fetch_add(mended.unwrap_or(0), Ordering::Relaxed);
+        let id = self.installation.device_id_or_new();
         if let Some(device_id) = id.ok().filter(|id| *id != self.origin.device_id) {
             self.origin.device_id = device_id;
             self.origin_id = self.origin.id();

@@ -3,6 +3,7 @@
 //! Intake, dispatch, bookings and tidying are steps of one thread, so nothing here is locked. Couriers do
 //! the waiting for receivers, and report.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, unbounded};
@@ -22,7 +23,8 @@ use crate::limits::{
 };
 use crate::product::Quota;
 use crate::spool::{
-    self, DEFAULT, DeadLetter, DropReason, Intake, Ledger, Outcome, Owner, Spool, SpoolError, Step, reached,
+    self, DEFAULT, DeadLetter, DropReason, Intake, Ledger, Outcome, Owner, Spool, SpoolError, Step,
+    known_device_id, reached,
 };
 
 /// How long a report that was interrupted is waited for: one that was connecting may take longer, and is
@@ -57,6 +59,7 @@ impl Engine {
         route: Option<&Route>,
         quota: Quota,
     ) -> Result<Self> {
+        let mended = mend(installation)?;
         let epoch = epoch(installation)?;
         let owner = Owner {
             pid: std::process::id(),
@@ -64,6 +67,7 @@ impl Engine {
             delivers: route.is_some(),
         };
         let mut spool = Spool::open(installation, epoch, owner)?;
+        spool.count_damage(ownership.strangers + u64::from(mended))?;
         let (sender, reports) = unbounded();
         let destinations = match route {
             Some(route) => vec![open_destination(&mut spool, DEFAULT, route, sender.clone())?],
@@ -261,12 +265,21 @@ impl Engine {
     }
 }
 
+/// Puts a damaged device id right.
+fn mend(installation: &Installation) -> Result<bool> {
+    let error = |error| Error::io("mend the device id in", installation.directory(), error);
+    known_device_id(installation)
+        .map_or(Ok(false), |known| installation.mend_device_id(&known).map_err(error))
+}
+
 /// The epoch is the device id's. Where that is missing, nothing was collected since, and the ledger's holds.
 fn epoch(installation: &Installation) -> Result<Epoch> {
-    let error = |error| Error::io("read the device id in", installation.directory(), error);
-    match installation.device_id().map_err(error)? {
-        Some(device_id) => Ok(Epoch::of(&device_id)),
-        None => {
+    match installation.device_id() {
+        Ok(Some(device_id)) => Ok(Epoch::of(&device_id)),
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => {
+            Err(Error::io("read the device id in", installation.directory(), error))
+        }
+        _ => {
             let ledger = Ledger::read(&installation.ledger()).ok().flatten();
             Ok(ledger.map_or_else(|| Epoch::of(""), |ledger| ledger.epoch))
         }

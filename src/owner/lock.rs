@@ -21,19 +21,24 @@ use crate::spool::{Ledger, SpoolError, is_usable};
 pub(super) struct Ownership {
     lock: File,
     path: PathBuf,
+    /// Things that stood in the place of files of ours, to be counted.
+    pub(super) strangers: u64,
 }
 
 impl Ownership {
     /// Takes the lock if it is free and nobody waits for it.
     pub(super) fn try_now(installation: &Installation) -> io::Result<Option<Self>> {
+        let strangers = installation.clear_places()?;
         if somebody_waits(installation) {
             return Ok(None);
         }
         let got = try_lock(&installation.owner_lock())?;
         // Somebody may have begun to wait in between: then it is theirs.
-        Ok(got
-            .filter(|_| !somebody_waits(installation))
-            .map(|lock| Self { lock, path: installation.owner_lock() }))
+        Ok(got.filter(|_| !somebody_waits(installation)).map(|lock| Self {
+            lock,
+            path: installation.owner_lock(),
+            strangers,
+        }))
     }
 
     /// Waits for the lock, and makes its holder step down. `go_on` is asked while waiting.
@@ -49,6 +54,9 @@ impl Ownership {
         if !is_usable() {
             return Err(SpoolError::Forked.into());
         }
+        let directory = installation.directory();
+        let strangers =
+            installation.clear_places().map_err(|error| Error::io("clear the way in", directory, error))?;
         let started = clock::monotonic();
         let mut named = false;
         let mut wait = |path: &std::path::Path| -> Result<File> {
@@ -74,7 +82,7 @@ impl Ownership {
         let next = wait(&installation.owner_next())?;
         let lock = wait(&installation.owner_lock())?;
         drop(next);
-        Ok(Self { lock, path: installation.owner_lock() })
+        Ok(Self { lock, path: installation.owner_lock(), strangers })
     }
 }
 

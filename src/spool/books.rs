@@ -111,7 +111,9 @@ impl Account {
     }
 
     pub(crate) fn drop(&mut self, reason: DropReason, events: u64) {
-        *self.dropped.entry(reason).or_default() += events;
+        if events > 0 {
+            *self.dropped.entry(reason).or_default() += events;
+        }
     }
 
     fn merge(&mut self, other: &Account, with: impl Fn(u64, u64) -> u64) {

@@ -1,5 +1,6 @@
 //! The spool itself: its state, its transactions, its persists, and what goes when nobody is owed it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use thiserror::Error;
 
 use super::books::Books;
 use super::keys;
-use super::ledger::{LastWord, Ledger, LedgerError, Owner, State, Taken};
+use super::ledger::{LastWord, Ledger, LedgerError, Mark, Owner, State, Taken};
 use super::queue::{Lease, Queue};
 use super::step::{Step, reached};
 use super::store::{Changes, Store, StoreError};
@@ -21,8 +22,8 @@ use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::installation::{Installation, fs};
 use crate::limits::{
-    LEDGER_TIMES_EVERY, LET_GO_EVERY, PERSIST_BLOCKS, PERSIST_BLOCKS_SMALL, PERSIST_ENTRIES, PERSIST_EVERY,
-    STORE_REWRITE_BYTES, STORE_SMALL_BLOCKS,
+    LEDGER_MILESTONES_MAX, LEDGER_TIMES_EVERY, LET_GO_EVERY, PERSIST_BLOCKS, PERSIST_BLOCKS_SMALL,
+    PERSIST_ENTRIES, PERSIST_EVERY, STORE_REWRITE_BYTES, STORE_SMALL_BLOCKS,
 };
 
 pub(super) const META_VERSION: u32 = 1;
@@ -31,6 +32,8 @@ pub(super) const META_VERSION: u32 = 1;
 pub(crate) struct Spool {
     pub(super) installation: Installation,
     pub(super) epoch: Epoch,
+    /// The id that the epoch follows from, where it is known.
+    pub(super) device_id: Option<String>,
     pub(super) store: Store,
     /// The number of the store.
     pub(super) number: u64,
@@ -41,7 +44,7 @@ pub(crate) struct Spool {
     pub(super) queue: Queue,
     pub(super) origins: HashMap<OriginId, Arc<Origin>>,
     /// Milestones that were reached.
-    pub(super) marks: BTreeSet<String>,
+    pub(super) marks: BTreeMap<String, Mark>,
     /// Numbers of the dead letters.
     pub(super) dead: BTreeSet<u64>,
     pub(super) owner: Owner,
@@ -71,13 +74,6 @@ pub(super) struct Destination {
     /// The settings under which it took a batch: from then on it is a witness, and an event that it refuses
     /// alone is the event's fault and not the settings'.
     pub(super) witness: Option<String>,
-}
-
-/// A milestone that was reached.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Mark {
-    /// Microseconds since the Unix epoch; zero where only the name is known.
-    pub(super) time: u64,
 }
 
 /// An event that a receiver refused, and what it said.
@@ -252,7 +248,9 @@ impl Spool {
             generation: self.store.generation(),
             store: self.number,
             state,
+            device_id: self.device_id.clone(),
             books: self.meta.books.clone(),
+            milestones: self.newest_marks(),
             taken: self.taken.values().cloned().collect(),
             destinations: self.words.clone(),
             store_bytes: self.queue.bytes(),
@@ -265,6 +263,13 @@ impl Spool {
         self.ledger_at = clock::monotonic();
         reached(Step::LedgerWritten);
         Ok(())
+    }
+
+    /// The milestones that the ledger has room for.
+    fn newest_marks(&self) -> BTreeMap<String, Mark> {
+        let mut marks: Vec<_> = self.marks.iter().collect();
+        marks.sort_by_key(|(_, mark)| Reverse(mark.time));
+        marks.into_iter().take(LEDGER_MILESTONES_MAX).map(|(name, mark)| (name.clone(), *mark)).collect()
     }
 
     /// Unlinks the journals of which nothing is left. The ledger names them until they are gone.
@@ -296,9 +301,8 @@ impl Spool {
         for taken in self.taken.values() {
             pairs.insert(keys::taken(taken.id), Some(encode(taken)));
         }
-        for name in &self.marks {
-            let key = keys::mark(name);
-            pairs.insert(key.clone(), self.store.get(&key)?);
+        for (name, mark) in &self.marks {
+            pairs.insert(keys::mark(name), Some(encode(mark)));
         }
         for number in &self.dead {
             let key = keys::dead(*number);
@@ -310,12 +314,21 @@ impl Spool {
         let number = self.number + 1;
         let path = self.installation.store(number);
         Store::create(&path, self.store.generation() + 1, pairs)?;
+        reached(Step::StoreMade);
         let store = Store::open(&path, self.store.generation(), |_, _| Ok(()))?;
         std::mem::replace(&mut self.store, store).close()?;
         self.bytes_when_new = self.store.bytes();
         self.number = number;
+        // Hidden, it is removed by whoever comes next if not here. The ledger names it still; then the next
+        // higher number counts.
+        let hidden = self.installation.spool().join(format!(".old-{}", number - 1));
+        std::fs::rename(&old, &hidden).map_err(SpoolError::io("rename", old))?;
+        reached(Step::OldStoreHidden);
         self.write_ledger(State::Open)?;
-        std::fs::remove_dir_all(&old).map_err(SpoolError::io("remove", old))
+        reached(Step::StoreNamed);
+        fs::remove_tree(&hidden).map_err(SpoolError::io("remove", hidden))?;
+        reached(Step::OldStoreRemoved);
+        Ok(())
     }
 
     /// Persists, says so in the ledger, and closes the store.
@@ -372,7 +385,7 @@ impl Spool {
 
     /// Whether this milestone was reached before.
     pub(crate) fn is_reached(&self, milestone: &str) -> bool {
-        self.marks.contains(milestone)
+        self.marks.contains_key(milestone)
     }
 
     /// What a destination is owed of what is in the store: events, and bytes of blocks.

@@ -1,10 +1,10 @@
 //! Enters the blocks of a taken journal into the store, a few a transaction.
 
 use super::books::DropReason;
-use super::core::{Mark, Spool, SpoolError};
+use super::core::{Spool, SpoolError};
 use super::intake::Reading;
 use super::keys::{self, EntryKey};
-use super::ledger::Taken;
+use super::ledger::{Mark, Taken};
 use super::queue::BlockInfo;
 use super::step::{Step, reached};
 use super::store::Changes;
@@ -27,6 +27,10 @@ impl Spool {
         let start = taken.place;
         let mut entering = Entering { changes: Changes::new(), blocks: 0, taken };
         let mut whole = true;
+        if start > reading.contents.len() {
+            // It was cut within what is already entered, and how much stood behind that, nobody knows.
+            self.damage(&mut entering.taken);
+        }
         for found in reading.contents.from(start) {
             if entering.blocks == most {
                 whole = false;
@@ -127,9 +131,13 @@ impl Spool {
         }) else {
             return true;
         };
-        let mark = Mark { time: block.time };
+        if self.marks.contains_key(&name) {
+            return false;
+        }
+        let mark = Mark { time: block.time, journal: Some(entering.taken.id) };
         entering.changes.insert(keys::mark(&name), Some(encode(&mark)));
-        self.marks.insert(name)
+        self.marks.insert(name, mark);
+        true
     }
 
     /// Books events that were accepted: into the spool's books and into what the journal contributed.

@@ -12,7 +12,6 @@ use super::destination_of;
 use super::keys;
 use super::ledger::Taken;
 use super::step::{Step, reached};
-use super::store::Changes;
 use crate::block::{Counts, Epoch, JournalId, Kind, Origin, encode};
 use crate::clock;
 use crate::installation::fs::{self, Locked};
@@ -199,6 +198,10 @@ impl Spool {
         let file = match fs::lock(&path) {
             Ok(Locked::Ours(file)) => file,
             Ok(Locked::Busy | Locked::Gone) => return Ok(Took::Nothing),
+            Err(_) if !fs::is_file(&path) => {
+                self.set_aside_journal(&path)?;
+                return Ok(Took::Nothing);
+            }
             Err(error) => {
                 log::warn!("{} cannot be opened and is left alone: {error}", path.display());
                 return Ok(Took::Staying);
@@ -213,11 +216,7 @@ impl Spool {
         let contents = match Contents::read(&file) {
             Ok(contents) => contents,
             Err(JournalError::NotAJournal) => {
-                let aside = journals.join(format!("{name}.aside-{}", clock::file_stamp()));
-                log::error!("{} is no journal; it was set aside as {}", path.display(), aside.display());
-                self.meta.books.damaged += 1;
-                std::fs::rename(&path, &aside).map_err(SpoolError::io("rename", path))?;
-                self.commit(Changes::new(), 0, 0)?;
+                self.set_aside_journal(&path)?;
                 return Ok(Took::Nothing);
             }
             Err(error) => {

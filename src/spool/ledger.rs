@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::books::Books;
-use crate::block::{Epoch, JournalId};
-use crate::installation::fs;
+use crate::block::{Epoch, JournalId, Kind, Origin};
+use crate::installation::{Installation, fs};
+use crate::journal::{Contents, oldest};
 use crate::limits::LEDGER_BYTES_MAX;
 
 const VERSION: u32 = 1;
@@ -28,7 +29,13 @@ pub(crate) struct Ledger {
     pub(crate) store: u64,
     pub(crate) state: State,
     pub(crate) epoch: Epoch,
+    /// The id that the epoch follows from, should its file be damaged.
+    #[serde(default)]
+    pub(crate) device_id: Option<String>,
     pub(crate) books: Books,
+    /// Milestones that were reached, should the store be lost. The newest, if there are very many.
+    #[serde(default)]
+    pub(crate) milestones: BTreeMap<String, Mark>,
     /// Journals whose blocks are in the store, or were until a moment ago.
     pub(crate) taken: Vec<Taken>,
     pub(crate) destinations: BTreeMap<String, LastWord>,
@@ -64,6 +71,15 @@ pub(crate) struct Taken {
     pub(crate) blocks: u32,
     /// What it contributed to the books. Taken back when it has to be entered anew.
     pub(crate) books: Books,
+}
+
+/// A milestone that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// Microseconds since the Unix epoch; zero where only the name is known.
+    pub(crate) time: u64,
+    /// The journal that its event stands in, where that is known.
+    pub(crate) journal: Option<JournalId>,
 }
 
 /// How a destination last answered.
@@ -132,7 +148,9 @@ impl Ledger {
             store: 0,
             state: State::Closed,
             epoch,
+            device_id: None,
             books: Books::default(),
+            milestones: BTreeMap::new(),
             taken: Vec::new(),
             destinations: BTreeMap::new(),
             store_bytes: 0,
@@ -169,6 +187,22 @@ impl Ledger {
     }
 }
 
+/// The device id that an installation is known by: the ledger's; where that is missing, the one under which the
+/// newest journal was written.
+pub(crate) fn known_device_id(installation: &Installation) -> Option<String> {
+    let ledger = Ledger::read(&installation.ledger()).ok().flatten();
+    ledger.and_then(|ledger| ledger.device_id).or_else(|| newest_device_id(&installation.journals()))
+}
+
+fn newest_device_id(journals: &Path) -> Option<String> {
+    let names = oldest(journals, usize::MAX, |_| true).ok()?;
+    let newest = names.into_iter().max_by_key(|name| name.millis)?;
+    let contents = Contents::open(&journals.join(newest.to_string())).ok()?;
+    let origins = contents.blocks_with_ends().filter(|(block, _)| block.kind == Kind::Origin);
+    let ids = origins.filter_map(|(block, _)| Some(block.note::<Origin>().ok()?.device_id));
+    ids.into_iter().find(|id| Epoch::of(id) == contents.header.epoch)
+}
+
 fn sum_line(json: &str) -> String {
     format!("crc32 {:08x}", crc32fast::hash(json.as_bytes()))
 }
@@ -186,6 +220,9 @@ mod tests {
         let mut ledger = Ledger::new(Epoch::of("d"));
         ledger.books.account("default").accepted = 3;
         ledger.state = State::Opening(1);
+        ledger.device_id = Some("d".into());
+        let mark = Mark { time: 7, journal: Some(JournalId(Uuid::from_u128(5))) };
+        ledger.milestones.insert("first_job".into(), mark);
         ledger.taken.push(Taken {
             id: JournalId(Uuid::from_u128(5)),
             name: "x.journal".into(),

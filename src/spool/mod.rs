@@ -34,7 +34,7 @@ pub use books::DropReason;
 pub(crate) use books::{Account, Books};
 pub(crate) use core::{DeadLetter, Spool, SpoolError};
 pub(crate) use intake::Intake;
-pub(crate) use ledger::{LastWord, Ledger, Owner};
+pub(crate) use ledger::{LastWord, Ledger, Owner, known_device_id};
 pub(crate) use queue::Lease;
 pub(crate) use settle::Outcome;
 pub(crate) use step::{Step, reached};

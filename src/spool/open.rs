@@ -7,16 +7,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::DEFAULT;
 use super::books::{Books, DropReason};
 use super::core::{META_VERSION, Meta, Spool, SpoolError, Unsaved};
 use super::keys::{self, EntryKey, Key};
-use super::ledger::{Ledger, LedgerError, Owner, State, Taken};
+use super::ledger::{Ledger, LedgerError, Mark, Owner, State, Taken};
 use super::queue::{BlockInfo, Queue};
+use super::step::{Step, reached};
 use super::store::{Changes, Store, StoreError, is_usable};
 use crate::block::{Block, Epoch, JournalId, Origin, OriginId, decode, encode, read_block};
 use crate::clock;
 use crate::installation::{Installation, fs};
-use crate::journal::{Contents, JournalName};
+use crate::journal::{Contents, JournalError, JournalName};
 use crate::limits::STORES_ASIDE_MAX;
 
 /// Openings in a row that never came to an end before a store is set aside unopened: a host that is built
@@ -31,7 +33,7 @@ struct Found {
     entries: Vec<(EntryKey, u128)>,
     blocks: HashMap<u64, BlockInfo>,
     origins: HashMap<OriginId, Arc<Origin>>,
-    marks: BTreeSet<String>,
+    marks: BTreeMap<String, Mark>,
     dead: BTreeSet<u64>,
 }
 
@@ -49,6 +51,7 @@ impl Spool {
         fs::create_directories(&installation.spool())
             .map_err(SpoolError::io("make", installation.spool()))?;
         let (mut ledger, ledger_was_damaged) = read_ledger(installation, epoch)?;
+        look_for_store(installation, &mut ledger);
         clear(installation, ledger.store)?;
         let opened = match open_store(installation, &mut ledger, epoch) {
             Ok(opened) => opened,
@@ -61,15 +64,19 @@ impl Spool {
             }
             Err(error) => return Err(error),
         };
+        reached(Step::StoreOpened);
         let mut spool = assemble(installation, epoch, owner, ledger, opened)?;
-        let known = spool.meta.books.damaged;
-        spool.meta.books.damaged += u64::from(ledger_was_damaged);
-        spool.find_taken()?;
-        if spool.meta.books.damaged != known {
-            spool.commit(Changes::new(), 0, 0)?;
-        }
+        // At once, since a kill before it counts against the store.
         spool.write_ledger(State::Open)?;
+        spool.count_damage(u64::from(ledger_was_damaged))?;
+        spool.find_taken()?;
         Ok(spool)
+    }
+
+    /// Counts places that were damaged outside journals.
+    pub(crate) fn count_damage(&mut self, places: u64) -> Result<(), SpoolError> {
+        self.meta.books.damaged += places;
+        if places > 0 { self.commit(Changes::new(), 0, 0) } else { Ok(()) }
     }
 
     /// Lines up the records and the files in `taken/`. A file without a record was taken a moment before a
@@ -84,27 +91,44 @@ impl Spool {
             if name.parse::<JournalName>().is_err() {
                 continue;
             }
-            if !self.taken.values().any(|taken| taken.name == name) {
-                // Names are for people; ids come from headers.
-                match Contents::open(&entry.path()) {
-                    Ok(contents) => {
-                        let id = contents.header.id;
-                        self.taken.entry(id).or_insert_with(|| Taken::new(id, name.clone()));
-                    }
-                    Err(error) => log::error!("{} is left alone: {error}", entry.path().display()),
-                }
-            }
-            names.insert(name);
-        }
-        for taken in self.taken.values_mut().filter(|taken| !names.contains(&taken.name)) {
-            if !taken.whole {
-                log::error!("{} is missing in {}", taken.name, directory.display());
-                self.meta.books.damaged += 1;
-                taken.books.damaged += 1;
-                taken.whole = true;
+            let is_known = self.taken.values().any(|taken| taken.name == name);
+            if is_known && fs::is_file(&entry.path()) || !is_known && self.find(&entry.path(), &name)? {
+                names.insert(name);
             }
         }
-        Ok(())
+        let gone = self.taken.values_mut().filter(|taken| !taken.whole && !names.contains(&taken.name));
+        let mut changes = Changes::new();
+        for taken in gone {
+            log::error!("{} is missing in {}", taken.name, directory.display());
+            self.meta.books.damaged += 1;
+            taken.books.damaged += 1;
+            taken.whole = true;
+            changes.insert(keys::taken(taken.id), Some(encode(&*taken)));
+        }
+        if changes.is_empty() { Ok(()) } else { self.commit(changes, 0, 0) }
+    }
+
+    /// Makes a record of a file in `taken/` that has none. Names are for people; ids come from headers.
+    fn find(&mut self, path: &Path, name: &str) -> Result<bool, SpoolError> {
+        match Contents::open(path) {
+            Ok(contents) => {
+                let id = contents.header.id;
+                self.taken.entry(id).or_insert_with(|| Taken::new(id, name.into()));
+                Ok(true)
+            }
+            Err(JournalError::NotAJournal) => self.set_aside_journal(path).map(|()| false),
+            Err(error) => {
+                log::error!("{} is left alone: {error}", path.display());
+                Ok(false)
+            }
+        }
+    }
+
+    /// Keeps what stands in a journal's place and is none, or none any more, where nobody takes it for one.
+    pub(super) fn set_aside_journal(&mut self, path: &Path) -> Result<(), SpoolError> {
+        let aside = fs::set_aside(path).map_err(SpoolError::io("rename", path))?;
+        log::error!("{} is no journal; it was set aside as {}", path.display(), aside.display());
+        self.count_damage(1)
     }
 }
 
@@ -116,9 +140,8 @@ fn read_ledger(installation: &Installation, epoch: Epoch) -> Result<(Ledger, boo
         Ok(Some(ledger)) => Ok((ledger, false)),
         Ok(None) => Ok((Ledger { store: newest(), ..Ledger::new(epoch) }, false)),
         Err(LedgerError::Damaged(what)) => {
-            let aside = path.with_file_name(format!("ledger.aside-{}", clock::file_stamp()));
+            let aside = fs::set_aside(&path).map_err(SpoolError::io("rename", &path))?;
             log::error!("{} is damaged ({what}) and was set aside as {}", path.display(), aside.display());
-            std::fs::rename(&path, &aside).map_err(SpoolError::io("rename", path))?;
             Ok((Ledger { store: newest(), ..Ledger::new(epoch) }, true))
         }
         Err(error) => Err(error.into()),
@@ -130,6 +153,16 @@ fn newest_store(spool: &Path) -> u64 {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max().unwrap_or(0)
 }
 
+/// A store of a higher number counts where the one that the ledger names is gone: it took its place a moment
+/// before a crash, or the ledger is an old one. That it is not behind the ledger is seen when it is opened.
+fn look_for_store(installation: &Installation, ledger: &mut Ledger) {
+    let newest = newest_store(&installation.spool());
+    if newest > ledger.store && !installation.store(ledger.store).exists() {
+        ledger.store = newest;
+        ledger.state = State::Closed;
+    }
+}
+
 /// Removes what a crash left half-made, and sets aside stores that nobody names.
 fn clear(installation: &Installation, current: u64) -> Result<(), SpoolError> {
     let directory = installation.spool();
@@ -137,8 +170,8 @@ fn clear(installation: &Installation, current: u64) -> Result<(), SpoolError> {
         let path = entry.path();
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(".new-") {
-            std::fs::remove_dir_all(&path).map_err(SpoolError::io("remove", path))?;
+        if name.starts_with('.') {
+            fs::remove_tree(&path).map_err(SpoolError::io("remove", path))?;
         } else if name.parse::<u64>().is_ok_and(|number| number != current) {
             set_aside(&path)?;
         }
@@ -156,11 +189,9 @@ fn clear(installation: &Installation, current: u64) -> Result<(), SpoolError> {
 
 /// Keeps a store under a name that says when, and of those that were kept the newest few.
 fn set_aside(path: &Path) -> Result<(), SpoolError> {
-    let stamp = clock::file_stamp();
     let number = path.file_name().unwrap_or_default().display();
-    let free =
-        (0..).map(|n| path.with_file_name(format!("aside-{stamp}-{number}-{n}"))).find(|name| !name.exists());
-    std::fs::rename(path, free.unwrap_or_default()).map_err(SpoolError::io("rename", path))?;
+    let aside = fs::free_name(path, &format!("aside-{}-{number}", clock::file_stamp()));
+    std::fs::rename(path, aside).map_err(SpoolError::io("rename", path))?;
     let directory = path.parent().unwrap_or(path);
     let entries = std::fs::read_dir(directory).map_err(SpoolError::io("read", directory))?.flatten();
     let mut aside: Vec<_> = entries
@@ -169,7 +200,7 @@ fn set_aside(path: &Path) -> Result<(), SpoolError> {
         .collect();
     aside.sort_unstable();
     for oldest in aside.iter().rev().skip(STORES_ASIDE_MAX) {
-        std::fs::remove_dir_all(oldest).map_err(SpoolError::io("remove", oldest))?;
+        fs::remove_tree(oldest).map_err(SpoolError::io("remove", oldest))?;
     }
     Ok(())
 }
@@ -182,7 +213,7 @@ fn open_store(
 ) -> Result<(Store, Found), SpoolError> {
     let path = installation.store(ledger.store);
     let wrong = |what: &str| StoreError::Wrong { path: path.clone(), what: what.into() };
-    if ledger.store == 0 || !path.is_dir() {
+    if ledger.store == 0 || !fs::is_directory(&path) {
         return Err(wrong("it is not there").into());
     }
     let openings = match ledger.state {
@@ -194,6 +225,7 @@ fn open_store(
     }
     ledger.state = State::Opening(openings + 1);
     ledger.write(&installation.ledger()).map_err(SpoolError::io("write", installation.ledger()))?;
+    reached(Step::StoreOpening);
     let mut found = Found::default();
     let store = Store::open(&path, ledger.generation, |key, value| found.read(key, value))?;
     let version = found.meta.as_ref().map(|meta| meta.version);
@@ -218,38 +250,59 @@ fn replace_store(
 ) -> Result<(Store, Found), SpoolError> {
     let number = ledger.store.max(newest_store(&installation.spool())) + 1;
     let path = installation.store(number);
-    let meta = Meta::new(epoch, remaining_books(installation, ledger, epoch));
+    let again = entered_again(installation, ledger);
+    let meta = Meta::new(epoch, remaining_books(ledger, epoch, &again));
     let mut pairs = Changes::from([(keys::META.to_vec(), Some(encode(&meta)))]);
     for taken in ledger.taken.iter().filter(|taken| taken.is_done()) {
         pairs.insert(keys::taken(taken.id), Some(encode(taken)));
     }
+    // One whose journal is entered again is then reached again, by the same event.
+    let stays = |mark: &Mark| mark.journal.is_some_and(|journal| !again.contains_key(&journal));
+    for (name, mark) in ledger.milestones.iter().filter(|(_, mark)| ledger.epoch == epoch && stays(mark)) {
+        pairs.insert(keys::mark(name), Some(encode(mark)));
+    }
     Store::create(&path, ledger.generation, pairs)?;
+    reached(Step::StoreMade);
     let mut found = Found::default();
     let store = Store::open(&path, ledger.generation, |key, value| found.read(key, value))?;
     let old = installation.store(ledger.store);
     // One that may still be open keeps its name until the next opening.
-    if old.is_dir() && !may_be_open {
+    if !may_be_open && std::fs::symlink_metadata(&old).is_ok() {
         set_aside(&old)?;
     }
     ledger.store = number;
     Ok((store, found))
 }
 
-/// The ledger's books without what will be entered again from `taken/`. What was in the lost store alone, its
-/// dead letters and blocks whose journals are gone, is booked as damaged.
-fn remaining_books(installation: &Installation, ledger: &Ledger, epoch: Epoch) -> Books {
+/// The journals that a new store is filled from, each with the index that its next event would have.
+fn entered_again(installation: &Installation, ledger: &Ledger) -> BTreeMap<JournalId, u32> {
+    let open = ledger.taken.iter().filter(|taken| !taken.is_done());
+    let again = open.filter_map(|taken| {
+        let contents = Contents::open(&installation.taken().join(&taken.name)).ok()?;
+        (contents.header.id == taken.id).then(|| (taken.id, contents.next()))
+    });
+    again.collect()
+}
+
+/// The ledger's books without what will be entered again from `taken/`. What was in the lost store alone is
+/// booked as damaged: its dead letters, and blocks whose journals are gone or have lost their end since.
+fn remaining_books(ledger: &Ledger, epoch: Epoch, again: &BTreeMap<JournalId, u32>) -> Books {
     let mut books = ledger.books.clone();
-    for taken in ledger.taken.iter().filter(|taken| !taken.is_done()) {
-        if installation.taken().join(&taken.name).exists() {
+    let lost = if ledger.epoch == epoch { DropReason::Damaged } else { DropReason::Consent };
+    for taken in &ledger.taken {
+        if let Some(next) = again.get(&taken.id) {
             books.subtract(&taken.books);
+            let missing = u64::from(taken.next.saturating_sub(*next));
+            if missing > 0 {
+                let account = books.account(DEFAULT);
+                account.accepted += missing;
+                account.drop(lost, missing);
+            }
         }
     }
-    let lost = if ledger.epoch == epoch { DropReason::Damaged } else { DropReason::Consent };
     for account in books.accounts.values_mut() {
         let gone = account.waiting() + std::mem::take(&mut account.dead);
-        if gone > 0 {
-            account.drop(lost, gone);
-        }
+        account.drop(lost, gone);
     }
     books.damaged += u64::from(ledger.store > 0 && ledger.epoch == epoch);
     books
@@ -273,9 +326,11 @@ fn assemble(
             return Err(wrong("an entry's block is missing").into());
         }
     }
+    let device_id = installation.device_id().ok().flatten().filter(|id| Epoch::of(id) == epoch);
     Ok(Spool {
         installation: installation.clone(),
         epoch,
+        device_id,
         store,
         number: ledger.store,
         bytes_when_new: 0,
@@ -314,7 +369,11 @@ impl Found {
                 let origin: Origin = decode(value).map_err(|_| unreadable("an origin"))?;
                 self.origins.insert(origin.id(), origin.into());
             }
-            Key::Mark(name) => drop(self.marks.insert(name.to_owned())),
+            Key::Mark(name) => {
+                // At first a mark was its time alone.
+                let mark = decode(value).unwrap_or(Mark { time: 0, journal: None });
+                self.marks.insert(name.to_owned(), mark);
+            }
             Key::Dead(number) => drop(self.dead.insert(number)),
         }
         Ok(())

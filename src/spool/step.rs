@@ -1,6 +1,6 @@
 //! The steps on which a crash may fall.
 
-/// A step of intake or delivery after which the process may die without losing or doubling anything.
+/// A step of opening, intake or delivery after which the process may die without losing or doubling anything.
 ///
 /// Each is told to the log as it is reached (`trace`, target `milepost::step`), with its number: tests end a
 /// process there, and a person who hunts a bug reads how far it came.
@@ -32,6 +32,18 @@ pub(crate) enum Step {
     TakenSynced = 12,
     /// Its record is gone from the store.
     RecordRemoved = 13,
+    /// The ledger says that the store is being opened.
+    StoreOpening = 14,
+    /// It is open and was right. The ledger does not say so yet.
+    StoreOpened = 15,
+    /// A new store stands beside the old one, or in the place of one that was lost.
+    StoreMade = 16,
+    /// The old one, written anew, is out of the way. The ledger still names it.
+    OldStoreHidden = 17,
+    /// The ledger names the new one.
+    StoreNamed = 18,
+    /// The old one is removed.
+    OldStoreRemoved = 19,
 }
 
 /// Tells that `step` is done.

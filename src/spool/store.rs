@@ -4,7 +4,9 @@
 //!
 //! - `flush` is not durable, so [`Store::persist`] adds an fdatasync of sled's file on a handle of our own.
 //! - sled never syncs `conf`, so a store is made under a hidden name, closed, synced file by file, renamed.
-//! - `snap.*.generating`, left by a kill, makes every later open fail: it is deleted before each.
+//! - `snap.*.generating`, left by a kill, makes every later open fail: it is deleted before each. So is a
+//!   `conf` or `snap.*` whose sum is wrong: sled makes either anew, the latter from its log.
+//! - It opens whatever stands in its directory, a link or a pipe too: only files are let through.
 //! - After `drop` its lock lives on for some milliseconds: open tries again.
 //! - Damage and power cuts mostly show as silence: a store that opens with less in it. So each transaction
 //!   keeps a [`Sum`], and a store is right only if all pairs read and add up to it.
@@ -26,7 +28,7 @@ use thiserror::Error;
 use crate::block::{decode, encode};
 use crate::clock;
 use crate::installation::fs;
-use crate::limits::{SEGMENT_BYTES, SLED_CACHE_BYTES, SLED_LOCK_WAIT};
+use crate::limits::{SEGMENT_BYTES, SLED_CACHE_BYTES, SLED_FILE_BYTES_MAX, SLED_LOCK_WAIT};
 use crate::process::Process;
 
 /// The key of the sum itself; no other key starts with this byte.
@@ -115,11 +117,7 @@ impl Store {
         visit: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
     ) -> Result<Self, StoreError> {
         catch_unwind(AssertUnwindSafe(|| {
-            remove_unfinished_snapshots(path).map_err(|source| StoreError::Io {
-                operation: "clear",
-                path: path.into(),
-                source,
-            })?;
+            prepare(path)?;
             let mut store = Self::open_db(path, Sum::default())?;
             store.check(generation, visit)?;
             Ok(store)
@@ -293,16 +291,47 @@ fn is_lock(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(_)) && error.to_string().contains("could not acquire lock")
 }
 
-fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(path)? {
-        let entry = entry?;
+/// Looks at what stands in a store's directory, and deletes what stops sled and is made anew.
+fn prepare(path: &Path) -> Result<(), StoreError> {
+    let io_error = |source| StoreError::Io { operation: "clear", path: path.into(), source };
+    for entry in std::fs::read_dir(path).map_err(io_error)? {
+        let entry = entry.map_err(io_error)?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            fs::remove(&entry.path())?;
+        let is_right = if name == "blobs" { fs::is_directory } else { fs::is_file };
+        if !is_right(&entry.path()) {
+            return Err(StoreError::Wrong {
+                path: path.into(),
+                what: format!("{name} is no file of sled's"),
+            });
+        }
+        // Its sum follows its bytes; a snapshot's length stands in between.
+        let skipped = match &*name {
+            "conf" => 4,
+            name if name.starts_with("snap.") => 12,
+            _ => continue,
+        };
+        let is_unfinished = name.ends_with(".generating");
+        if is_unfinished || !has_right_sum(&entry.path(), skipped) {
+            if !is_unfinished {
+                log::warn!("{} is damaged, and is made anew", entry.path().display());
+            }
+            fs::remove(&entry.path()).map_err(io_error)?;
         }
     }
     Ok(())
+}
+
+/// Whether the CRC-32 at the end of a file is that of its bytes but for the last `skipped`. Of one that cannot be
+/// read, sled may speak.
+fn has_right_sum(path: &Path, skipped: usize) -> bool {
+    match fs::read_to_limit(path, SLED_FILE_BYTES_MAX) {
+        Ok(bytes) => {
+            let (summed, end) = bytes.split_at(bytes.len().saturating_sub(skipped));
+            !summed.is_empty() && end.ends_with(&crc32fast::hash(summed).to_le_bytes())
+        }
+        Err(error) => error.kind() != io::ErrorKind::InvalidData,
+    }
 }
 
 /// Syncs every file and directory below `directory`, itself last.
