@@ -158,6 +158,11 @@ pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
+/// Whether the file of this handle has more names than one.
+pub(crate) fn has_other_names(file: &File) -> bool {
+    file.metadata().is_ok_and(|found| sys::names(&found) > 1)
+}
+
 /// Bytes that are free where a directory lies, for who is not root.
 pub(crate) fn free_bytes(directory: &Path) -> io::Result<u64> {
     sys::free_bytes(directory)
@@ -197,6 +202,10 @@ mod sys {
         (found.dev(), found.ino())
     }
 
+    pub(super) fn names(found: &Metadata) -> u64 {
+        found.nlink()
+    }
+
     pub(super) fn disk_bytes(found: &Metadata) -> u64 {
         found.blocks() * 512
     }
@@ -223,6 +232,10 @@ mod sys {
 
     pub(super) fn identity(found: &Metadata) -> u64 {
         found.len()
+    }
+
+    pub(super) fn names(_: &Metadata) -> u64 {
+        1
     }
 
     pub(super) fn disk_bytes(found: &Metadata) -> u64 {

@@ -77,6 +77,10 @@ impl Journal {
     fn adopt_one(directory: &Path, name: JournalName, epoch: Epoch, origin: OriginId) -> Option<(Self, u64)> {
         let path = directory.join(name.to_string());
         let Ok(Locked::Ours(file)) = fs::lock(&path) else { return None };
+        // A power cut may have left one that was taken under its old name too.
+        if fs::has_other_names(&file) {
+            return None;
+        }
         let contents = Contents::read(&file).ok().filter(|contents| contents.header.epoch == epoch)?;
         let mut last_origin = None;
         let (mut len, mut next, mut blocks, mut damaged) = (JOURNAL_HEADER_BYTES as u64, 0, 0, 0);

@@ -69,11 +69,12 @@ impl Spool {
     }
 
     /// Lines up the records and the files in `taken/`. A file without a record was taken a moment before a
-    /// crash; a record without a file, whose journal is done with, was unlinked a moment before one.
+    /// crash, and is made durable before any transaction speaks of it, since whoever took it may not have come so
+    /// far; a record without a file, whose journal is done with, was unlinked a moment before one.
     fn find_taken(&mut self) -> Result<(), SpoolError> {
         let directory = self.installation.taken();
         fs::create_directories(&directory).map_err(SpoolError::io("make", directory.clone()))?;
-        let mut names = BTreeSet::new();
+        let (mut names, mut unrecorded) = (BTreeSet::new(), false);
         for entry in std::fs::read_dir(&directory).map_err(SpoolError::io("read", directory.clone()))? {
             let entry = entry.map_err(SpoolError::io("read", directory.clone()))?;
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
@@ -85,12 +86,19 @@ impl Spool {
                 match Contents::open(&entry.path()) {
                     Ok(contents) => {
                         let id = contents.header.id;
+                        fs::sync_file(&entry.path()).map_err(SpoolError::io("sync", entry.path()))?;
+                        unrecorded = true;
                         self.taken.entry(id).or_insert_with(|| Taken::new(id, name.clone()));
                     }
                     Err(error) => log::error!("{} is left alone: {error}", entry.path().display()),
                 }
             }
             names.insert(name);
+        }
+        if unrecorded {
+            for directory in [&directory, &self.installation.journals()] {
+                fs::sync_directory(directory).map_err(SpoolError::io("sync", directory))?;
+            }
         }
         for taken in self.taken.values_mut().filter(|taken| !names.contains(&taken.name)) {
             if !taken.whole {
