@@ -165,3 +165,26 @@ fn what_is_enqueued_while_somebody_shuts_down_is_written_or_counted() {
         }
     });
 }
+
+/// A power cut between the syncs of `taken/` and `journals/` may leave a journal in both. The second name was
+/// passed over for ever and counted as waiting, the next process went on writing in it, and once the first was
+/// gone its events were delivered again.
+#[test]
+fn a_journal_that_a_power_cut_left_under_two_names_is_delivered_once() {
+    let home = Home::new();
+    home.enqueue(5);
+    let journals = home.telemetry().join("journals");
+    let name = std::fs::read_dir(&journals).unwrap().next().unwrap().unwrap().file_name();
+    std::fs::hard_link(journals.join(&name), home.telemetry().join("taken").join(&name)).unwrap();
+    home.enqueue(3);
+    assert_eq!(std::fs::read_dir(&journals).unwrap().count(), 2, "somebody went on with it");
+
+    let receiver = Receiver::good();
+    let (status, report) = home.flush(&receiver.url(), &[]);
+    assert_eq!((status, &report["delivered"]), (0, &json!(8)), "{report}");
+    assert_eq!(receiver.taken_once().len(), 8);
+    let (status, report) = home.flush(&receiver.url(), &[]);
+    assert_eq!((status, &report["delivered"]), (0, &json!(0)), "{report}");
+    assert_eq!(home.status()["accepted"], 8);
+    assert_eq!(std::fs::read_dir(&journals).unwrap().count(), 0);
+}

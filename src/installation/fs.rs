@@ -35,7 +35,7 @@ pub(crate) fn lock_file(file: File, path: &Path) -> io::Result<Locked> {
         Ok(()) if is_at(&file, path) => Ok(Locked::Ours(file)),
         Ok(()) => Ok(Locked::Gone),
         Err(TryLockError::WouldBlock) => Ok(Locked::Busy),
-        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::Error(error)) => Err(cannot_lock(error)),
     }
 }
 
@@ -46,11 +46,16 @@ pub(crate) fn is_locked(path: &Path) -> io::Result<bool> {
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => Ok(false),
             Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(error)) => Err(error),
+            Err(TryLockError::Error(error)) => Err(cannot_lock(error)),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Names what is usual where a lock cannot even be asked for: network file systems, and some of containers.
+fn cannot_lock(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{error}: a home on a file system with locks is needed"))
 }
 
 /// Opens a regular file for reading and writing.
@@ -193,6 +198,17 @@ pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
+/// Whether the file of this handle has more names than one.
+pub(crate) fn has_other_names(file: &File) -> bool {
+    file.metadata().is_ok_and(|found| sys::names(&found) > 1)
+}
+
+/// Why somebody else could write into a directory, if so, and what to do.
+pub(crate) fn exposure(directory: &Path) -> Option<String> {
+    let found = std::fs::symlink_metadata(directory).ok()?;
+    sys::exposure(&found).map(|(what, advice)| format!("{} {what}: {advice}", directory.display()))
+}
+
 /// Bytes that are free where a directory lies, for who is not root.
 pub(crate) fn free_bytes(directory: &Path) -> io::Result<u64> {
     sys::free_bytes(directory)
@@ -232,8 +248,22 @@ mod sys {
         (found.dev(), found.ino())
     }
 
+    pub(super) fn names(found: &Metadata) -> u64 {
+        found.nlink()
+    }
+
     pub(super) fn disk_bytes(found: &Metadata) -> u64 {
         found.blocks() * 512
+    }
+
+    pub(super) fn exposure(found: &Metadata) -> Option<(String, String)> {
+        let (owner, us, mode) = (found.uid(), rustix::process::geteuid().as_raw(), found.mode() & 0o777);
+        if owner != us {
+            let what = format!("belongs to the user {owner}, and this process runs as {us}");
+            return Some((what, "run it as its owner, or name another home".into()));
+        }
+        (mode & 0o022 != 0)
+            .then(|| (format!("can be written to by others (mode {mode:04o})"), "chmod 700 it".into()))
     }
 
     pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
@@ -260,8 +290,16 @@ mod sys {
         found.len()
     }
 
+    pub(super) fn names(_: &Metadata) -> u64 {
+        1
+    }
+
     pub(super) fn disk_bytes(found: &Metadata) -> u64 {
         found.len()
+    }
+
+    pub(super) fn exposure(_: &Metadata) -> Option<(String, String)> {
+        None
     }
 
     pub(super) fn free_bytes(_: &Path) -> io::Result<u64> {

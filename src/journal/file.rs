@@ -78,6 +78,10 @@ impl Journal {
     fn adopt_one(directory: &Path, name: JournalName, epoch: Epoch, origin: OriginId) -> Option<(Self, u64)> {
         let path = directory.join(name.to_string());
         let Ok(Locked::Ours(file)) = fs::lock(&path) else { return None };
+        // A power cut may have left one that was taken under its old name too.
+        if fs::has_other_names(&file) {
+            return None;
+        }
         let is_ours = |contents: &Contents| contents.is_headed && contents.header.epoch == epoch;
         let contents = Contents::read(&file).ok().filter(is_ours)?;
         let mut last_origin = None;

@@ -80,11 +80,12 @@ impl Spool {
     }
 
     /// Lines up the records and the files in `taken/`. A file without a record was taken a moment before a
-    /// crash; a record without a file, whose journal is done with, was unlinked a moment before one.
+    /// crash, and is made durable before any transaction speaks of it, since whoever took it may not have come so
+    /// far; a record without a file, whose journal is done with, was unlinked a moment before one.
     fn find_taken(&mut self) -> Result<(), SpoolError> {
         let directory = self.installation.taken();
         fs::create_directories(&directory).map_err(SpoolError::io("make", directory.clone()))?;
-        let mut names = BTreeSet::new();
+        let (mut names, mut unrecorded) = (BTreeSet::new(), false);
         for entry in std::fs::read_dir(&directory).map_err(SpoolError::io("read", directory.clone()))? {
             let entry = entry.map_err(SpoolError::io("read", directory.clone()))?;
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
@@ -92,8 +93,16 @@ impl Spool {
                 continue;
             }
             let is_known = self.taken.values().any(|taken| taken.name == name);
-            if is_known && fs::is_file(&entry.path()) || !is_known && self.find(&entry.path(), &name)? {
+            if is_known && fs::is_file(&entry.path()) {
                 names.insert(name);
+            } else if !is_known && self.find(&entry.path(), &name)? {
+                unrecorded = true;
+                names.insert(name);
+            }
+        }
+        if unrecorded {
+            for directory in [&directory, &self.installation.journals()] {
+                fs::sync_directory(directory).map_err(SpoolError::io("sync", directory))?;
             }
         }
         let gone = self.taken.values_mut().filter(|taken| !taken.whole && !names.contains(&taken.name));
@@ -113,6 +122,7 @@ impl Spool {
         match Contents::open(path) {
             Ok(contents) => {
                 let id = contents.header.id;
+                fs::sync_file(path).map_err(SpoolError::io("sync", path))?;
                 self.taken.entry(id).or_insert_with(|| Taken::new(id, name.into()));
                 Ok(true)
             }
