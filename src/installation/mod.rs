@@ -70,7 +70,15 @@ impl Installation {
     /// Sets aside what stands in the place of a file or directory of milepost's and is none, be it a link, a
     /// pipe or a directory: nothing of it is read, followed or deleted. Returns how many there were. The device
     /// id's place is not looked at, since its absence says something.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::PermissionDenied`] where others can write into the directory, and those of the file
+    /// system.
     pub(crate) fn clear_places(&self) -> io::Result<u64> {
+        if let Some(why) = self.exposure() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
         let files = ["ledger", "owner.lock", "owner.next", "turn"].map(|name| (name, true));
         let directories = ["journals", "taken", "spool"].map(|name| (name, false));
         let mut strangers = 0;
@@ -89,6 +97,11 @@ impl Installation {
             }
         }
         Ok(strangers)
+    }
+
+    /// Why others can write into the directory, if so, and what to do: they could put words into our mouth.
+    pub(crate) fn exposure(&self) -> Option<String> {
+        fs::exposure(&self.directory)
     }
 
     /// Whether there is anything at all.
