@@ -35,6 +35,10 @@ fn rows(status: &Status) -> Vec<(String, String)> {
     let oldest =
         waiting.oldest.as_ref().map(|oldest| format!(", the oldest of {oldest}")).unwrap_or_default();
     row("waiting", format!("{} ({} bytes{oldest})", thousands(waiting.events), thousands(waiting.bytes)));
+    if waiting.unreadable_journals > 0 {
+        let journals = thousands(waiting.unreadable_journals);
+        row("unreadable", format!("{journals} journals of a newer version, which wait for it"));
+    }
     row("dead", thousands(status.dead));
     for (reason, events) in &status.dropped {
         row("dropped", format!("{} ({reason})", thousands(*events)));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::block::{Block, Epoch, Kind, Origin};
 use crate::installation::{Installation, fs};
-use crate::journal::{Contents, Found, JournalName, oldest};
+use crate::journal::{Contents, Found, JournalError, JournalName, oldest};
 use crate::product::Mode;
 use crate::spool::{Books, DEFAULT, DropReason, LOCAL, Ledger};
 
@@ -20,6 +20,8 @@ pub(super) struct Census {
     pub(super) books: Books,
     /// What waits in journals.
     pub(super) journals: Pile,
+    /// Journals of a newer version: how much is in them is not known here.
+    pub(super) unreadable: u64,
     /// Why the ledger cannot be read.
     pub(super) trouble: Option<String>,
 }
@@ -94,8 +96,12 @@ impl Census {
     /// Adds what stands in a journal from `place` on, where the index `next` is to be. The torn tail of one
     /// that is held is just being written. `false` when it cannot be read.
     fn count(&mut self, path: &Path, place: u64, next: u32, epoch: Option<Epoch>, held: bool) -> bool {
-        let Some(contents) = Contents::open(path).ok() else {
-            return false;
+        let contents = match Contents::open(path) {
+            Ok(contents) => contents,
+            Err(error) => {
+                self.unreadable += u64::from(matches!(error, JournalError::Newer(_)));
+                return false;
+            }
         };
         let foreign = epoch.is_some_and(|epoch| epoch != contents.header.epoch);
         let mut next = next;

@@ -62,6 +62,8 @@ pub struct Waiting {
     pub bytes: u64,
     /// When the oldest was enqueued, RFC 3339.
     pub oldest: Option<String>,
+    /// Journals of a newer version of milepost. They wait for it; how many events they hold is not known here.
+    pub unreadable_journals: u64,
 }
 
 /// The process that holds the spool.
@@ -128,6 +130,7 @@ impl Status {
                 events: total.waiting(),
                 bytes: census.journals.bytes + ledger.map_or(0, |ledger| ledger.store_bytes),
                 oldest: oldest.into_iter().flatten().min().map(clock::rfc3339),
+                unreadable_journals: census.unreadable,
             },
             dropped: total.dropped,
             refused: census.books.refused.clone(),
