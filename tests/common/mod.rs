@@ -194,9 +194,13 @@ pub(crate) fn in_a_clean_process(name: &str, body: impl FnOnce()) {
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.env_clear().env(MARK, "1").args([name, "--exact", "--include-ignored", "--nocapture"]);
+    // What says where tools are, and whether a test may do without.
+    let kept = ["PATH", "MILEPOST_REQUIRE_RECEIVERS"].into_iter();
+    command.envs(kept.filter_map(|name| Some((name, std::env::var_os(name)?))));
     let done = finish(&mut command, "");
     assert_eq!(done.status, 0, "{}{}", done.stdout, done.stderr);
     assert!(done.stdout.contains("1 passed"), "there is no test {name}: {}", done.stdout);
+    print!("{}", done.stdout);
 }
 
 /// Waits until something holds.
