@@ -3,163 +3,141 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::RangeInclusive;
+use std::process::Stdio;
 use std::time::Duration;
 
-use common::receiver::{Event, Receiver, nobody_listens, url};
-use common::{Home, LONG};
-use milepost::{Client, Product};
+use common::Home;
+use common::receiver::{Receiver, nobody_listens, url};
+use common::store::{fatten, set_aside, stores};
+use common::worker::{self, Does, Worker, by_number, dice};
 
-/// Numbers that one worker has to itself.
-const A_LIFE: u64 = 10_000_000;
-
-/// The worker that is killed: enqueues numbered events for ever, and tells what is synced.
+/// The worker that is killed.
 #[test]
 #[ignore = "a process that other tests start and kill"]
 fn worker() {
-    let Some(from) = variable::<u64>("WORKER_FROM") else { return };
-    log::set_logger(&ToStandardError).unwrap();
-    log::set_max_level(log::LevelFilter::Warn);
-    let product = Product::from_file(variable::<String>("WORKER_PRODUCT").unwrap()).unwrap();
-    let builder = Client::builder(product).endpoint(variable::<String>("WORKER_ENDPOINT").unwrap());
-    let client = builder.build().unwrap();
-    let flushing = client.clone();
-    if variable::<u64>("WORKER_FLUSHES") == Some(1) {
-        std::thread::spawn(move || while flushing.flush(LONG).is_ok() {});
-    }
-    for number in from.. {
-        while client.try_enqueue(milepost::Event::new("job_finished").with("number", number as i64)).is_err()
-        {
-            std::thread::yield_now();
-        }
-        // Now and then, in no rhythm that a tick has.
-        if number * number % 397 == 0 {
-            client.sync(LONG).unwrap();
-            println!("synced {number}");
-        }
-    }
+    worker::body();
 }
 
-/// Says what goes wrong in a worker, for whoever reads why a test failed.
-struct ToStandardError;
-
-impl log::Log for ToStandardError {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target().starts_with("milepost")
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            eprintln!("{} {}", std::process::id(), record.args());
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// A number that looks random and is the same in each run.
-fn dice(sides: u64) -> u64 {
-    static STATE: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
-    let state = STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) % sides
-}
-
-fn spawn(home: &Home, from: u64, endpoint: &str, flushes: bool) -> Child {
-    let said = std::fs::OpenOptions::new().create(true).append(true).open(said(home)).unwrap();
-    Command::new(std::env::current_exe().unwrap())
-        .env_clear()
-        .env("HOME", home.path())
-        .env("WORKER_FROM", from.to_string())
-        .env("WORKER_PRODUCT", home.product_file())
-        .env("WORKER_ENDPOINT", endpoint)
-        .env("WORKER_FLUSHES", u8::from(flushes).to_string())
-        .args(["worker", "--exact", "--ignored", "--nocapture"])
-        .stdout(Stdio::piped())
-        .stderr(said)
-        .spawn()
-        .unwrap()
-}
-
-/// What the workers said.
-fn said(home: &Home) -> std::path::PathBuf {
-    home.path().join("said")
-}
-
-/// Lets a worker live for a random while; the numbers from its first one to the last that it knew to be synced.
-fn live_and_die(home: &Home, from: u64, endpoint: &str, flushes: bool) -> std::ops::RangeInclusive<u64> {
-    let mut worker = spawn(home, from, endpoint, flushes);
-    let lines = BufReader::new(worker.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let mut synced = lines.filter_map(|line| line.strip_prefix("synced ")?.parse().ok());
-    let mut last = from;
+/// Lets a worker live until it has synced some times.
+fn live_and_die(home: &Home, life: u64, endpoint: &str, does: Does) -> RangeInclusive<u64> {
+    let mut worker = Worker::start(home, life, endpoint, does);
     for _ in 0..1 + dice(20) {
-        last = synced.next().unwrap_or_else(|| {
-            panic!("a worker ended by itself: {}", std::fs::read_to_string(said(home)).unwrap())
-        });
+        worker.wait_for_sync();
     }
-    std::thread::sleep(Duration::from_micros(dice(20_000)));
-    worker.kill().unwrap();
-    worker.wait().unwrap();
-    from..=synced.last().unwrap_or(last)
+    worker.kill(20_000)
 }
 
-/// The events by number; each number under one id, and each repeat the same to the last property.
-fn by_number(taken: Vec<Event>) -> BTreeMap<u64, Event> {
-    let mut events: BTreeMap<u64, Event> = BTreeMap::new();
-    let mut ids = BTreeSet::new();
-    for event in taken {
-        let number = event.properties["number"].as_u64().unwrap();
-        if let Some(first) = events.get(&number) {
-            assert_eq!(*first, event, "a repeat says something else");
-        } else {
-            assert!(ids.insert(event.id.clone()), "two events have the id {}", event.id);
-            events.insert(number, event);
-        }
+/// Delivers the rest. Everything that was synced has arrived, each event under one id, and the books balance.
+fn check(home: &Home, receiver: &Receiver, lives: Vec<RangeInclusive<u64>>) {
+    let (status, report) = home.flush(&receiver.url(), &["--timeout", "60s"]);
+    assert_eq!(status, 0, "{report}");
+    let events = by_number(receiver.taken());
+    for number in lives.into_iter().flatten() {
+        assert!(events.contains_key(&number), "{number} was synced and is missing");
     }
-    events
+    let status = home.status();
+    assert_eq!(status["delivered"], events.len(), "{status}");
+    assert_eq!(status["accepted"], events.len(), "{status}");
+    // None was lost; but one that was being made when the kill came may lie beside it.
+    let said = std::fs::read_to_string(home.path().join("said")).unwrap();
+    assert!(!said.contains("it is set aside"), "{said}");
 }
 
 fn killed_writers(rounds: u64) {
     let home = Home::new();
     let nowhere = url(nobody_listens());
-    let lives: Vec<_> = (0..rounds).map(|life| live_and_die(&home, life * A_LIFE, &nowhere, false)).collect();
+    let lives = (0..rounds).map(|life| live_and_die(&home, life, &nowhere, Does::Enqueue)).collect();
     assert!(home.status()["waiting"]["events"].as_u64().unwrap() > 0);
-
     let receiver = Receiver::good();
-    let (status, report) = home.flush(&receiver.url(), &["--timeout", "60s"]);
-    assert_eq!(status, 0, "{report}");
-    let ids = receiver.taken_once();
-    let events = by_number(receiver.taken());
-    for number in lives.into_iter().flatten() {
-        assert!(events.contains_key(&number), "{number} was synced and is missing");
-    }
-    let status = home.status();
-    assert_eq!(status["delivered"], ids.len());
-    assert_eq!(status["accepted"], ids.len());
+    check(&home, &receiver, lives);
+    receiver.taken_once();
 }
 
 fn killed_couriers(rounds: u64) {
     let home = Home::new();
     let receiver = Receiver::good();
-    let lives: Vec<_> =
-        (0..rounds).map(|life| live_and_die(&home, life * A_LIFE, &receiver.url(), true)).collect();
-    let (status, report) = home.flush(&receiver.url(), &["--timeout", "60s"]);
-    assert_eq!(status, 0, "{report}");
+    let lives = (0..rounds).map(|life| live_and_die(&home, life, &receiver.url(), Does::Deliver)).collect();
+    check(&home, &receiver, lives);
+}
+
+/// Kills each worker within so many microseconds after it reaches one of these steps.
+fn killed_at(steps: &[&str], within: u64, rounds: u64, prepare: impl Fn(&Home)) {
+    let home = Home::new();
+    let receiver = Receiver::good();
+    let mut lives = Vec::new();
+    for life in 0..rounds {
+        prepare(&home);
+        let mut worker = Worker::start(&home, life, &receiver.url(), Does::DeliverAloud);
+        let step = steps[dice(steps.len() as u64) as usize];
+        worker.wait_for_step(step);
+        lives.push(worker.kill(within));
+    }
+    check(&home, &receiver, lives);
+}
+
+/// Not only no event: what the store alone knows is still there after each kill.
+fn killed_in_open(rounds: u64) {
+    let home = Home::new();
+    home.leave_history();
+    let before = home.status();
+    let receiver = Receiver::good();
+    let mut lives = Vec::new();
+    for life in 0..rounds {
+        let mut worker = Worker::start(&home, life, &receiver.url(), Does::DeliverAloud);
+        worker.wait_for_step("StoreOpening");
+        lives.push(worker.kill(6_000));
+        let dead = home.json(&["dead", "list"])["dead"].clone();
+        assert_eq!(dead.as_array().map(Vec::len), Some(1), "{dead}");
+        assert_eq!(stores(&home).len(), 1);
+    }
+    assert_eq!(home.flush(&receiver.url(), &["--timeout", "60s"]).0, 0);
     let events = by_number(receiver.taken());
     for number in lives.into_iter().flatten() {
         assert!(events.contains_key(&number), "{number} was synced and is missing");
     }
     let status = home.status();
-    assert_eq!(status["delivered"], events.len());
-    assert_eq!(status["accepted"], events.len());
+    let since = |key: &str| status[key].as_u64().unwrap() - before[key].as_u64().unwrap();
+    assert_eq!((since("accepted"), since("delivered")), (events.len() as u64, events.len() as u64));
+    assert_eq!((since("dead"), since("damaged"), set_aside(&home)), (0, 0, 0), "{status}");
+    home.assert_history();
 }
+
+/// A worker holds the store, a command asks for it, and one of them dies.
+fn killed_in_hand_over(rounds: u64) {
+    let home = Home::new();
+    let receiver = Receiver::good();
+    let mut lives = Vec::new();
+    for life in 0..rounds {
+        let mut worker = Worker::start(&home, life, &receiver.url(), Does::Deliver);
+        for _ in 0..1 + dice(5) {
+            worker.wait_for_sync();
+        }
+        let endpoint = receiver.url();
+        let arguments = if dice(2) == 0 { vec!["peek"] } else { vec!["flush", "--endpoint", &endpoint] };
+        let mut command =
+            home.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        if dice(2) == 0 {
+            lives.push(worker.kill(400_000));
+            let status = command.wait().unwrap();
+            assert!(status.success(), "{arguments:?} beside a worker that died: {status}");
+        } else {
+            std::thread::sleep(Duration::from_micros(dice(400_000)));
+            // It may have ended.
+            let _ = command.kill();
+            command.wait().unwrap();
+            worker.wait_for_sync();
+            lives.push(worker.kill(1_000));
+        }
+    }
+    check(&home, &receiver, lives);
+}
+
+const INTAKE: [&str; 6] =
+    ["JournalLocked", "JournalTaken", "JournalSynced", "DirectoriesSynced", "BlocksEntered", "Persisted"];
+const ACK: [&str; 6] =
+    ["BatchLeased", "BatchReported", "BatchBooked", "LedgerWritten", "JournalUnlinked", "RecordRemoved"];
+const ANEW: [&str; 3] = ["StoreOpened", "StoreMade", "OldStoreHidden"];
 
 #[test]
 fn a_killed_worker_loses_nothing_that_was_synced() {
@@ -172,6 +150,31 @@ fn a_worker_killed_while_it_delivers_loses_nothing_and_repeats_are_recognisable(
 }
 
 #[test]
+fn a_kill_while_the_store_is_opened_costs_nothing() {
+    killed_in_open(15);
+}
+
+#[test]
+fn a_kill_while_journals_are_taken_in_loses_nothing() {
+    killed_at(&INTAKE, 10_000, 15, |_| {});
+}
+
+#[test]
+fn a_kill_while_answers_are_booked_loses_nothing() {
+    killed_at(&ACK, 10_000, 15, |_| {});
+}
+
+#[test]
+fn a_kill_while_the_store_is_written_anew_loses_nothing() {
+    killed_at(&ANEW, 15_000, 8, fatten);
+}
+
+#[test]
+fn a_kill_while_the_store_is_handed_over_loses_nothing() {
+    killed_in_hand_over(8);
+}
+
+#[test]
 #[ignore = "slow"]
 fn slow_a_killed_worker_loses_nothing_that_was_synced() {
     killed_writers(300);
@@ -181,4 +184,14 @@ fn slow_a_killed_worker_loses_nothing_that_was_synced() {
 #[ignore = "slow"]
 fn slow_a_worker_killed_while_it_delivers_loses_nothing_and_repeats_are_recognisable() {
     killed_couriers(300);
+}
+
+#[test]
+#[ignore = "slow"]
+fn slow_five_hundred_kills_in_each_phase_of_the_stores_life_lose_nothing() {
+    killed_in_open(100);
+    killed_at(&INTAKE, 10_000, 100, |_| {});
+    killed_at(&ACK, 10_000, 100, |_| {});
+    killed_at(&ANEW, 15_000, 100, fatten);
+    killed_in_hand_over(100);
 }

@@ -19,6 +19,7 @@ mod intake;
 mod keys;
 mod ledger;
 mod open;
+mod panics;
 mod queue;
 mod quota;
 mod settle;

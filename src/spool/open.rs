@@ -12,6 +12,7 @@ use super::books::{Books, DropReason};
 use super::core::{META_VERSION, Meta, Spool, SpoolError, Unsaved};
 use super::keys::{self, EntryKey, Key};
 use super::ledger::{Ledger, LedgerError, Mark, Owner, State, Taken};
+use super::panics::marked;
 use super::queue::{BlockInfo, Queue};
 use super::step::{Step, reached};
 use super::store::{Changes, Store, StoreError, is_usable};
@@ -21,9 +22,12 @@ use crate::installation::{Installation, fs};
 use crate::journal::{Contents, JournalError, JournalName};
 use crate::limits::STORES_ASIDE_MAX;
 
-/// Openings in a row that never came to an end before a store is set aside unopened: a host that is built
-/// with `panic = "abort"` dies at most so often.
-const OPENINGS_MAX: u32 = 2;
+/// Openings in a row that never came to an end before a store is set aside unopened. Most are kills, which cost
+/// nothing; a panic leaves [`PANICKED`] at the second; this is for a store that ends its host in another way.
+const OPENINGS_MAX: u32 = 64;
+
+/// The file in a store's directory that says that sled panicked when it was opened.
+const PANICKED: &str = "panicked";
 
 /// What the pairs of a store say.
 #[derive(Default)]
@@ -231,13 +235,18 @@ fn open_store(
         State::Open | State::Closed => 0,
     };
     if openings >= OPENINGS_MAX {
-        return Err(wrong("nobody came to an end of opening it, twice in a row").into());
+        return Err(wrong("nobody came to an end of opening it").into());
+    }
+    let mark = path.join(PANICKED);
+    if mark.exists() {
+        return Err(wrong("sled panicked when it was opened").into());
     }
     ledger.state = State::Opening(openings + 1);
     ledger.write(&installation.ledger()).map_err(SpoolError::io("write", installation.ledger()))?;
     reached(Step::StoreOpening);
     let mut found = Found::default();
-    let store = Store::open(&path, ledger.generation, |key, value| found.read(key, value))?;
+    let mut open = || Store::open(&path, ledger.generation, |key, value| found.read(key, value));
+    let store = if openings > 0 { marked(&mark, open) } else { open() }?;
     let version = found.meta.as_ref().map(|meta| meta.version);
     let right = match version {
         Some(version) if version > META_VERSION => return Err(SpoolError::Newer(path)),

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "no test needs all of it")]
 
 pub(crate) mod receiver;
+pub(crate) mod store;
+pub(crate) mod worker;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -10,8 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use receiver::Receiver;
 
 /// Long enough that no test fails because the machine is busy.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -104,6 +108,29 @@ impl Home {
         let done = self.milepost(&[&["flush", "--json", "--endpoint", endpoint], more].concat());
         assert!(done.status == 0 || done.status == 4, "{done:?}");
         (done.status, done.json())
+    }
+
+    /// Leaves behind what only the store remembers: a milestone that was delivered, and a dead letter beside nine
+    /// events that were delivered.
+    pub(crate) fn leave_history(&self) {
+        let receiver = Receiver::refusing(7);
+        assert_eq!(self.milepost(&["milestone", "first_job"]).status, 0);
+        self.enqueue(10);
+        let (status, report) = self.flush(&receiver.url(), &[]);
+        assert_eq!((status, &report["delivered"], &report["dead"]), (0, &json!(10), &json!(1)), "{report}");
+    }
+
+    /// The dead letter of [`Home::leave_history`] is there, and the milestone is not reached again.
+    pub(crate) fn assert_history(&self) {
+        let dead = self.json(&["dead", "list"])["dead"].clone();
+        assert_eq!(dead.as_array().map(Vec::len), Some(1), "{dead}");
+        assert_eq!(dead[0]["event"]["properties"]["number"], 7);
+        let before = self.status()["dropped"]["already_reached"].as_u64().unwrap_or(0);
+        assert_eq!(self.milepost(&["milestone", "first_job"]).status, 0);
+        let receiver = Receiver::good();
+        assert_eq!(self.flush(&receiver.url(), &[]).0, 0);
+        assert_eq!(receiver.taken().iter().filter(|event| event.name == "first_job").count(), 0);
+        assert_eq!(self.status()["dropped"]["already_reached"], before + 1);
     }
 
     /// How things stand. The books have to balance, in sum and for each destination.

@@ -134,6 +134,14 @@ impl Receiver {
         Self::start(|_| Reply::ok())
     }
 
+    /// Listens at once, refuses an event with this number for good, and takes all others.
+    pub(crate) fn refusing(number: u64) -> Self {
+        Self::start(move |request| {
+            let is_bad = |event: &Event| event.properties.get("number") == Some(&number.into());
+            if request.events().iter().any(is_bad) { Reply::new(400, "", "no") } else { Reply::ok() }
+        })
+    }
+
     /// Listens at once, and answers by the script.
     pub(crate) fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         Self::listen(TcpListener::bind("127.0.0.1:0").unwrap(), Box::new(script))
