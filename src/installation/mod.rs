@@ -67,6 +67,11 @@ impl Installation {
         self.directory.join("turn")
     }
 
+    /// Whether anybody ever opened the spool.
+    pub(crate) fn has_spool(&self) -> bool {
+        self.ledger().exists() || self.spool().exists()
+    }
+
     /// Sets aside what stands in the place of a file or directory of milepost's and is none, be it a link, a
     /// pipe or a directory: nothing of it is read, followed or deleted. Returns how many there were. The device
     /// id's place is not looked at, since its absence says something.
@@ -93,7 +98,8 @@ impl Installation {
                         log::error!("{} was no file of ours, and is now {}", path.display(), aside?.display())
                     }
                 }
-                strangers += 1;
+                // A store that is missed is counted by itself.
+                strangers += u64::from(path != self.spool());
             }
         }
         Ok(strangers)

@@ -142,7 +142,7 @@ impl Admin {
     ///
     /// As [`Admin::peek`].
     pub fn dead(&self) -> Result<Vec<DeadEvent>> {
-        let Some(installation) = self.existing().filter(|found| found.ledger().exists()) else {
+        let Some(installation) = self.existing().filter(|found| found.has_spool()) else {
             return Ok(Vec::new());
         };
         let engine = looking(installation)?;
@@ -187,7 +187,7 @@ impl Admin {
     /// Runs over everything that waits, holding the store if there is one.
     fn with_parcels(&self, show: &mut dyn FnMut(Parcel) -> Result<bool>) -> Result<()> {
         let Some(installation) = self.existing() else { return Ok(()) };
-        if !installation.ledger().exists() {
+        if !installation.has_spool() {
             return peek::parcels(installation, None, show);
         }
         let engine = looking(installation)?;

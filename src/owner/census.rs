@@ -64,6 +64,9 @@ impl Census {
 
     fn once(installation: &Installation) -> Self {
         let (ledger, trouble) = match Ledger::read(&installation.ledger()) {
+            Ok(None) if installation.has_spool() => {
+                (None, Some("the ledger is missing: what the store knows is not counted".into()))
+            }
             Ok(ledger) => (ledger, None),
             Err(error) => (None, Some(error.to_string())),
         };

@@ -91,16 +91,23 @@ impl Spool {
         fs::create_directories(&directory).map_err(SpoolError::io("make", directory.clone()))?;
         let (mut names, mut unrecorded) = (BTreeSet::new(), false);
         for entry in std::fs::read_dir(&directory).map_err(SpoolError::io("read", directory.clone()))? {
-            let entry = entry.map_err(SpoolError::io("read", directory.clone()))?;
-            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            let path = entry.map_err(SpoolError::io("read", directory.clone()))?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
+                continue;
+            };
             if name.parse::<JournalName>().is_err() {
                 continue;
             }
-            let is_known = self.taken.values().any(|taken| taken.name == name);
-            if is_known && fs::is_file(&entry.path()) {
-                names.insert(name);
-            } else if !is_known && self.find(&entry.path(), &name)? {
-                unrecorded = true;
+            let known = self.taken.values().find(|taken| taken.name == name).map(|taken| taken.whole);
+            let is_there = match known {
+                Some(_) if fs::is_file(&path) => true,
+                // It is missed below.
+                Some(false) => fs::set_aside(&path).map(|_| false).map_err(SpoolError::io("rename", path))?,
+                Some(true) => self.set_aside_journal(&path).map(|()| false)?,
+                None => self.find(&path, &name)?,
+            };
+            if is_there {
+                unrecorded |= known.is_none();
                 names.insert(name);
             }
         }
@@ -131,6 +138,7 @@ impl Spool {
                 Ok(true)
             }
             Err(JournalError::NotAJournal) => self.set_aside_journal(path).map(|()| false),
+            Err(_) if !fs::is_file(path) => self.set_aside_journal(path).map(|()| false),
             Err(error) => {
                 log::error!("{} is left alone: {error}", path.display());
                 Ok(false)

@@ -28,7 +28,7 @@ home = "~/.acme-worker"
 home_env = "ACME_WORKER_HOME"
 folder = "telemetry"
 opt_out_env = "ACME_TELEMETRY"
-milestones = ["first_job"]
+milestones = ["first_job", "second_job"]
 "#;
 
 /// A person's home directory with a product file in it, gone with the test.
