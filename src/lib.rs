@@ -71,6 +71,7 @@ mod product;
 mod spool;
 
 pub use admission::Refusal;
+pub use block::DropReason;
 pub use client::{Client, ClientBuilder, EnqueueError, Stats};
 pub use delivery::Format;
 pub use error::{Error, ErrorKind, Result};
@@ -80,4 +81,3 @@ pub use owner::{
     Admin, DeadEvent, DestinationStatus, FlushReport, OwnerStatus, PeekedEvent, Status, Waiting,
 };
 pub use product::{Mode, Product};
-pub use spool::DropReason;

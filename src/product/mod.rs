@@ -19,6 +19,7 @@ use crate::limits::FREE_DISK_BYTES_MIN;
 
 pub(crate) use declared::{Declared, Keys};
 pub use mode::Mode;
+pub(crate) use mode::{DEFAULT, LOCAL};
 pub(crate) use quota::Quota;
 
 /// The product whose usage is reported: its name on the wire, its telemetry directory, what it declares.

@@ -8,7 +8,7 @@ use super::ledger::Taken;
 use super::queue::BlockInfo;
 use super::step::{Step, reached};
 use super::store::Changes;
-use super::{DEFAULT, destination_of};
+use super::DEFAULT;
 use crate::block::{Block, Class, Counts, End, Kind, Origin, encode};
 use crate::journal::Found;
 
@@ -93,7 +93,7 @@ impl Spool {
             self.damage(taken);
             return self.accept(taken, DEFAULT, events, Some(DropReason::Damaged));
         };
-        let destination = destination_of(mode);
+        let destination = mode.destination();
         if block.class == Class::Milestone && !self.mark(block, entering) {
             return self.accept(&mut entering.taken, destination, events, Some(DropReason::AlreadyReached));
         }
