@@ -202,6 +202,7 @@ impl Client {
                     installation: installation.clone(),
                     declared: settings.product.declared.clone(),
                     free_disk_min: settings.product.free_disk_min,
+                    quota: settings.product.quota,
                     origin: Box::new(settings.origin()),
                 };
                 Writer::spawn(writer, channel.clone(), sync.clone()).map_err(failed)?;

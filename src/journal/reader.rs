@@ -1,11 +1,11 @@
 //! Reads a journal: every block that is whole, and what lies between.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::header::{Header, JOURNAL_HEADER_BYTES, JournalError};
-use crate::block::{Block, BlockError, find_block, read_block};
+use crate::block::{Block, BlockError, End, Kind, find_block, read_block};
 use crate::installation::fs;
 use crate::limits::JOURNAL_READ_BYTES_MAX;
 
@@ -26,6 +26,29 @@ pub(crate) enum Found<'a> {
     Torn,
 }
 
+/// Bytes of the end of a journal that hold its last block, if that is an end.
+const END_BYTES: u64 = 128;
+
+/// How many events were ever written to a journal: its end says it, or all of it is read. A journal that cannot
+/// be read has none.
+pub(super) fn events_in(path: &Path) -> u64 {
+    let Ok(file) = fs::open(path) else { return 0 };
+    let said = end_of(&file).ok().flatten();
+    said.or_else(|| Contents::read(&file).ok().map(|contents| contents.next().into())).unwrap_or(0)
+}
+
+/// What the end at the end of a journal says.
+fn end_of(mut file: &File) -> io::Result<Option<u64>> {
+    let mut tail = Vec::new();
+    let len = file.metadata()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(END_BYTES)))?;
+    file.take(END_BYTES).read_to_end(&mut tail)?;
+    let Some(at) = find_block(&tail) else { return Ok(None) };
+    let end = read_block(&tail[at..]).ok().filter(|block| block.kind == Kind::End);
+    let is_last = |block: &Block<'_>| at + block.bytes.len() == tail.len();
+    Ok(end.filter(is_last).and_then(|block| block.note::<End>().ok()).map(|end| end.events.into()))
+}
+
 impl Contents {
     /// Opens and reads a journal.
     pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
@@ -39,6 +62,12 @@ impl Contents {
         file.seek(SeekFrom::Start(0))?;
         file.take(JOURNAL_READ_BYTES_MAX).read_to_end(&mut bytes)?;
         Ok(Self { header: Header::read(&bytes)?, bytes })
+    }
+
+    /// The index that the next event would have.
+    pub(crate) fn next(&self) -> u32 {
+        let events = self.blocks_with_ends().filter(|(block, _)| block.kind == Kind::Events);
+        events.last().map_or(0, |(block, _)| block.first + u32::from(block.count))
     }
 
     pub(crate) fn len(&self) -> u64 {

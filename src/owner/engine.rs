@@ -17,12 +17,12 @@ use crate::error::{Error, Result};
 use crate::installation::Installation;
 use crate::journal::oldest;
 use crate::limits::{
-    BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, HAND_OVER_GRACE, OWED_BYTES, QUOTA_LOOK_EVERY, REQUEST_TIMEOUT,
-    TURN_EVERY,
+    BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, HAND_OVER_GRACE, OWED_BYTES, REQUEST_TIMEOUT, TURN_EVERY,
 };
 use crate::product::Quota;
 use crate::spool::{
-    self, DEFAULT, DeadLetter, DropReason, Intake, Ledger, Outcome, Owner, Spool, SpoolError, Step, reached,
+    self, DEFAULT, DeadLetter, DropReason, Intake, Keeper, Ledger, Outcome, Owner, Spool, SpoolError, Step,
+    reached,
 };
 
 /// How long a report that was interrupted is waited for: one that was connecting may take longer, and is
@@ -38,9 +38,9 @@ pub(super) struct Engine {
     /// Kept, since a channel that nobody can send into is always ready, and nothing would ever wait for it.
     _reporting: Sender<Report>,
     next_job: u64,
-    quota: Quota,
-    /// When the directory was last looked at for its quota.
-    quota_at: Option<Instant>,
+    keeper: Keeper,
+    /// Bytes of blocks that a destination may be owed before intake waits.
+    owed_bytes_max: u64,
     /// When writers were last asked to let go of what they have.
     turned_at: Option<Instant>,
     pub(super) requests: u64,
@@ -77,8 +77,8 @@ impl Engine {
             reports,
             _reporting: sender,
             next_job: 0,
-            quota,
-            quota_at: None,
+            keeper: Keeper::new(quota),
+            owed_bytes_max: OWED_BYTES.min(quota.journal_bytes()),
             turned_at: None,
             requests: 0,
             bytes: 0,
@@ -95,17 +95,16 @@ impl Engine {
         }
         let now = clock::monotonic();
         self.ask_for_turn(now);
-        let wanted =
-            self.destinations.iter().any(|destination| self.spool.owed(destination.number).1 < OWED_BYTES);
+        let wanted = self
+            .destinations
+            .iter()
+            .any(|destination| self.spool.owed(destination.number).1 < self.owed_bytes_max);
         let more = self.intake.step(&mut self.spool, !wanted)?;
         busy |= more;
         for index in 0..self.destinations.len() {
             busy |= self.dispatch(index, now, more)?;
         }
-        if self.quota_at.is_none_or(|at| now.duration_since(at) >= QUOTA_LOOK_EVERY) {
-            self.quota_at = Some(now);
-            self.spool.keep_quota(&mut self.intake, &self.quota)?;
-        }
+        busy |= self.spool.keep_quota(&mut self.intake, &mut self.keeper)?;
         self.spool.tidy(false)?;
         Ok(busy)
     }

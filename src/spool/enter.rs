@@ -1,5 +1,6 @@
 //! Enters the blocks of a taken journal into the store, a few a transaction.
 
+use super::DEFAULT;
 use super::books::DropReason;
 use super::core::{Mark, Spool, SpoolError};
 use super::intake::Reading;
@@ -8,7 +9,6 @@ use super::ledger::Taken;
 use super::queue::BlockInfo;
 use super::step::{Step, reached};
 use super::store::Changes;
-use super::DEFAULT;
 use crate::block::{Block, Class, Counts, End, Kind, Origin, encode};
 use crate::journal::Found;
 

@@ -34,5 +34,6 @@ pub(crate) use core::{DeadLetter, Spool, SpoolError};
 pub(crate) use intake::Intake;
 pub(crate) use ledger::{LastWord, Ledger, Owner};
 pub(crate) use queue::Lease;
+pub(crate) use quota::Keeper;
 pub(crate) use settle::Outcome;
 pub(crate) use step::{Step, reached};
