@@ -26,6 +26,8 @@ pub(crate) struct Journal {
     pub(crate) blocks: u64,
     /// Whose events are appended.
     pub(crate) origin: OriginId,
+    /// Whether there is anything in it worth taking: events, or what was counted.
+    pub(crate) has_any: bool,
 }
 
 impl Journal {
@@ -70,7 +72,16 @@ impl Journal {
             return Err(error);
         }
         let len = start.len() as u64;
-        Ok(Some(Self { file: file.into(), path, name, len, next: 0, blocks: 0, origin: origin_id }))
+        Ok(Some(Self {
+            file: file.into(),
+            path,
+            name,
+            len,
+            next: 0,
+            blocks: 0,
+            origin: origin_id,
+            has_any: false,
+        }))
     }
 
     /// Goes on with a small free journal of the same epoch, if there is one: of the same origin, or without
@@ -89,11 +100,12 @@ impl Journal {
         let Ok(Locked::Ours(file)) = fs::lock(&path) else { return None };
         let contents =
             Contents::read(&file).ok().filter(|contents| contents.header.epoch == origin.epoch())?;
-        let mut last_origin = None;
+        let (mut last_origin, mut has_any) = (None, false);
         let (mut len, mut next, mut blocks, mut damaged) = (JOURNAL_HEADER_BYTES as u64, 0, 0, 0);
         for found in contents.from(0) {
             match found {
                 Found::Block { block, end } => {
+                    has_any |= block.kind != Kind::Origin;
                     match block.kind {
                         Kind::Origin => last_origin = Some(block.origin),
                         Kind::End => return None,
@@ -121,7 +133,8 @@ impl Journal {
             file.set_len(len).ok()?;
         }
         handle.seek(SeekFrom::Start(len)).ok()?;
-        let mut journal = Self { file: file.into(), path, name, len, next, blocks, origin: origin_id };
+        let mut journal =
+            Self { file: file.into(), path, name, len, next, blocks, origin: origin_id, has_any };
         if next == 0 {
             journal.begin_anew(contents.header.id, origin).ok()?;
         }
@@ -132,7 +145,8 @@ impl Journal {
     fn begin_anew(&mut self, id: JournalId, origin: &Origin) -> io::Result<()> {
         let mut note = Vec::new();
         write_note(Kind::Origin, id, 0, self.origin, origin, &mut note);
-        self.append(&note, 0, 0)?;
+        (&*self.file).write_all(&note)?;
+        self.len += note.len() as u64;
         let name = JournalName::new(clock::wall_micros() / 1_000, id);
         let path = self.path.with_file_name(name.to_string());
         std::fs::rename(&self.path, &path)?;
@@ -152,6 +166,7 @@ impl Journal {
         self.len += bytes.len() as u64;
         self.blocks += u64::from(blocks);
         self.next += events;
+        self.has_any = true;
         Ok(())
     }
 
@@ -162,11 +177,6 @@ impl Journal {
     /// Whether somebody removed it: what is appended then goes nowhere, without an error.
     pub(crate) fn is_gone(&self) -> bool {
         !fs::is_at(&self.file, &self.path)
-    }
-
-    /// Whether there is anything in it worth taking.
-    pub(crate) fn has_events(&self) -> bool {
-        self.next > 0
     }
 
     /// Whether its blocks are so small that their headers weigh.

@@ -388,7 +388,7 @@ impl Writer {
         let (bytes, events) = (quota.journal_bytes(), quota.journal_events());
         let is_due = |journal: &mut Journal| {
             let full = journal.len >= if last { JOURNAL_ADOPT_BYTES_MAX } else { bytes };
-            full || journal.next >= events || (journal.has_events() && (asked || turn_asked))
+            full || journal.next >= events || (journal.has_any && (asked || turn_asked))
         };
         if let Some(journal) = self.journal.take_if(is_due) {
             self.let_go(journal);

@@ -104,9 +104,19 @@ impl Engine {
         for index in 0..self.destinations.len() {
             busy |= self.dispatch(index, now, more)?;
         }
-        busy |= self.spool.keep_quota(&mut self.intake, &mut self.keeper)?;
         self.spool.tidy(false)?;
         Ok(busy)
+    }
+
+    /// Drops what is above the quota. `true` where there is more to be dropped at once. Not for who is about to
+    /// deliver everything.
+    pub(super) fn keep_quota(&mut self) -> Result<bool> {
+        Ok(self.spool.keep_quota(&mut self.intake, &mut self.keeper)?)
+    }
+
+    /// Drops what has waited too long.
+    pub(super) fn drop_aged(&mut self) -> Result<()> {
+        Ok(self.spool.drop_aged(&mut self.intake, &self.keeper)?)
     }
 
     /// Waits until there is a report or a word on `other`, at most so long, and not beyond the next try.

@@ -58,7 +58,7 @@ impl Spool {
         if !keeper.is_due() {
             return Ok(false);
         }
-        self.drop_aged(intake, &keeper.quota)?;
+        self.drop_aged(intake, keeper)?;
         let Some(mut excess) = keeper.excess(&self.installation) else { return Ok(false) };
         let mut loud = self.loud(&keeper.quota, excess)?;
         for _ in 0..QUOTA_DROPS_MAX {
@@ -81,8 +81,8 @@ impl Spool {
 
     /// Drops what has waited too long. How old an event says it is does not count: it may have been brought
     /// from elsewhere. A journal has waited since it was last written to.
-    fn drop_aged(&mut self, intake: &mut Intake, quota: &Quota) -> Result<(), SpoolError> {
-        let Some(before) = clock::wall().checked_sub(quota.age) else { return Ok(()) };
+    pub(crate) fn drop_aged(&mut self, intake: &mut Intake, keeper: &Keeper) -> Result<(), SpoolError> {
+        let Some(before) = clock::wall().checked_sub(keeper.quota.age) else { return Ok(()) };
         let is_aged = |directory: &Path, name: &JournalName| {
             let found = std::fs::symlink_metadata(directory.join(name.to_string()));
             let written = found.and_then(|found| found.modified());
