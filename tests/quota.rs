@@ -120,6 +120,11 @@ fn waiting(status: &Value) -> u64 {
     status["waiting"]["events"].as_u64().unwrap()
 }
 
+/// Does the same with all of these at once: most of it is waiting for an owner.
+fn at_once<T: Copy + Sync>(all: &[T], each: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| all.iter().for_each(|one| drop(scope.spawn(|| each(*one)))));
+}
+
 /// How many events of each name the receiver took.
 fn names(receiver: &Receiver) -> BTreeMap<String, usize> {
     let mut names = BTreeMap::new();
@@ -167,7 +172,7 @@ fn commands_alone_keep_the_quota_of_bytes_and_the_newest_events_stay() {
 
 #[test]
 fn the_quota_of_events_is_kept_with_and_without_an_owner() {
-    for owner in [false, true] {
+    at_once(&[false, true], |owner| {
         let home = Home::with("quota = { events = 1000 }\n");
         let worker = owner.then(|| Worker::owning(&home, &url(nobody_listens())));
         for number in 0..20 {
@@ -179,12 +184,12 @@ fn the_quota_of_events_is_kept_with_and_without_an_owner() {
         assert!(waiting(&status) > 700, "{status}");
         worker.into_iter().for_each(Worker::end);
         deliver(&home);
-    }
+    });
 }
 
 #[test]
 fn the_quota_of_files_is_kept_with_and_without_an_owner() {
-    for owner in [false, true] {
+    at_once(&[false, true], |owner| {
         let home = Home::with("quota = { files = 10 }\n");
         let worker = owner.then(|| Worker::owning(&home, &url(nobody_listens())));
         // Each version has an origin of its own, and so a journal.
@@ -200,7 +205,7 @@ fn the_quota_of_files_is_kept_with_and_without_an_owner() {
         assert!(waiting(&status) >= 8, "{status}");
         worker.into_iter().for_each(Worker::end);
         deliver(&home);
-    }
+    });
 }
 
 #[test]
@@ -225,13 +230,33 @@ fn a_loop_does_not_evict_everybody_else() {
 }
 
 #[test]
+fn a_loop_without_an_owner_does_not_evict_everybody_else() {
+    let home = Home::with("quota = { bytes = 4194304 }\n");
+    for first in (0..200).step_by(10) {
+        enqueue(&home, &lines("before", first..first + 10, 50));
+    }
+    let mut flood = String::new();
+    for round in 0..20 {
+        flood += &lines("noise", round * 800..round * 800 + 800, 1_000);
+        flood += &lines("beside", round * 10..round * 10 + 10, 50);
+    }
+    assert_eq!(enqueue(&home, &flood), json!({"accepted": 16_200, "refused": {}}));
+    enqueue(&home, &lines("after", 0..200, 50));
+    let status = home.status();
+    assert!(status["disk_bytes"].as_u64().unwrap() <= 5 * MIB, "{status}");
+    assert!(dropped(&status) > 10_000, "four times the quota came: {status}");
+    let names = names(&deliver(&home));
+    assert_eq!((names["before"], names["beside"], names["after"]), (200, 200, 200), "{names:?}");
+}
+
+#[test]
 fn where_the_newest_are_dropped_they_are_refused_until_there_is_room() {
-    for quota in ["bytes = 1048576", "events = 2000", "files = 2"] {
+    let refuse = |quota: &str| {
         let home = Home::with(&format!("quota = {{ {quota}, drop = \"newest\" }}\n"));
         let mut worker = Worker::owning(&home, &url(nobody_listens()));
-        let mut said = worker.enqueue("job_finished", 1);
-        for _ in 0..200 {
-            said = worker.enqueue("job_finished", 100);
+        let mut said = String::new();
+        for _ in 0..25 {
+            said = worker.enqueue("job_finished", 800);
         }
         assert!(said.contains("the quota") && said.contains("is used up"), "{quota}: {said}");
         // A command is refused as well; a milestone is not.
@@ -241,12 +266,13 @@ fn where_the_newest_are_dropped_they_are_refused_until_there_is_room() {
         let accepted = status["accepted"].as_u64().unwrap();
         assert_eq!((waiting(&status), dropped(&status)), (accepted, 0), "{quota}: {status}");
         wait_until("the refused are counted", || {
-            accepted + home.status()["refused"]["quota"].as_u64().unwrap_or(0) == 20_001 + 2
+            accepted + home.status()["refused"]["quota"].as_u64().unwrap_or(0) == 20_000 + 2
         });
         assert_eq!(names(&deliver(&home))["first_job"], 1);
         wait_until("there is room again", || worker.enqueue("job_finished", 1) == "synced");
         worker.end();
-    }
+    };
+    at_once(&["bytes = 1048576", "events = 2000", "files = 2"], |quota| refuse(quota));
 }
 
 #[test]

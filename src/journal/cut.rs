@@ -155,3 +155,106 @@ impl Rest {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Event;
+    use crate::block::BlockBuilder;
+    use crate::journal::Journal;
+    use crate::product::{LOCAL, Mode};
+
+    /// A free journal with blocks of two events each, named in turn.
+    fn journal(directory: &Path, names: &[&str]) -> Journal {
+        let origin = Origin { mode: Mode::Local, ..Origin::sample() };
+        let mut journal = Journal::create(directory, &origin).unwrap();
+        for pair in names.chunks(2) {
+            let (mut builder, mut block) = (BlockBuilder::new(), Vec::new());
+            pair.iter().for_each(|name| builder.push(7, Event::new(name).bytes()));
+            builder.seal(journal.id(), journal.next, Class::Bulk, journal.origin, &mut block);
+            journal.append(&block, 1, pair.len() as u32).unwrap();
+        }
+        journal
+    }
+
+    fn epoch() -> Epoch {
+        Origin::sample().epoch()
+    }
+
+    /// The names that are left, and what is counted.
+    fn read(path: &Path) -> (JournalId, Vec<String>, Counts) {
+        let contents = Contents::open(path).unwrap();
+        let (mut names, mut counts) = (Vec::new(), Counts::default());
+        for (block, _) in contents.blocks_with_ends() {
+            assert_eq!(block.journal, contents.header.id);
+            match block.kind {
+                Kind::Events => {
+                    assert_eq!(block.first as usize, names.len(), "indexes run on without a gap");
+                    let raw = block.raw().unwrap();
+                    names.extend(block.records(&raw).map(|record| record.unwrap().name.to_owned()));
+                }
+                Kind::Counts => counts.add(&block.note().unwrap()),
+                _ => {}
+            }
+        }
+        (contents.header.id, names, counts)
+    }
+
+    #[test]
+    fn what_is_cut_out_is_booked_where_it_stood_and_the_rest_has_new_addresses() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = journal(directory.path(), &["a", "b", "b", "b", "c", "b"]);
+        let (id, path) = (journal.id(), journal.path.clone());
+        assert_eq!(cut(&path, epoch(), Cut::Named("b")).unwrap(), None, "it is held");
+        drop(journal);
+        assert_eq!(cut(&path, Epoch::of("another"), Cut::All).unwrap(), None);
+        assert_eq!(cut(&path, epoch(), Cut::Named("d")).unwrap(), Some(CutOut { removed: 0, left: 6 }));
+        assert_eq!(read(&path).0, id, "nothing was cut out");
+
+        assert_eq!(cut(&path, epoch(), Cut::Named("b")).unwrap(), Some(CutOut { removed: 4, left: 2 }));
+        let (new_id, names, counts) = read(&path);
+        assert_ne!(new_id, id);
+        assert_eq!(names, ["a", "c"]);
+        assert_eq!(counts.removed, [(LOCAL.into(), DropReason::Quota as u8, 4)]);
+        assert!(!has_only(&path, "a"));
+        cut(&path, epoch(), Cut::Named("c")).unwrap();
+        assert!(has_only(&path, "a"));
+
+        assert_eq!(cut(&path, epoch(), Cut::All).unwrap(), Some(CutOut { removed: 1, left: 0 }));
+        assert_eq!(read(&path).2.removed, [(LOCAL.into(), DropReason::Quota as u8, 6)]);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_was_damaged_in_it_is_counted_as_intake_would_have() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = journal(directory.path(), &["a", "a", "b", "b", "c", "c"]);
+        let path = journal.path.clone();
+        drop(journal);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let (block, end) = {
+            let contents = Contents::open(&path).unwrap();
+            let (block, end) = contents.blocks_with_ends().nth(2).unwrap();
+            (block.bytes.len(), end as usize)
+        };
+        bytes[end - block + 20] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        cut(&path, epoch(), Cut::Named("a")).unwrap();
+        let (_, names, counts) = read(&path);
+        assert_eq!((names.len(), counts.damaged), (2, 1));
+        let damaged = (DEFAULT.to_owned(), DropReason::Damaged as u8, 2);
+        assert_eq!(counts.removed, [(LOCAL.into(), DropReason::Quota as u8, 2), damaged]);
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_stays_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = journal(directory.path(), &["a", "a"]);
+        let (mut newer, path) = (Vec::new(), journal.path.clone());
+        write_note(Kind::Unknown(9), journal.id(), 2, journal.origin, &(), &mut newer);
+        journal.append(&newer, 0, 0).unwrap();
+        drop(journal);
+        assert_eq!(cut(&path, epoch(), Cut::All).unwrap(), None);
+        assert!(!has_only(&path, "b"));
+    }
+}

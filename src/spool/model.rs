@@ -11,13 +11,15 @@ use crate::Event;
 use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, read_block, single};
 use crate::clock;
 use crate::installation::{Installation, fs};
-use crate::journal::Journal;
+use crate::journal::{Cut, Journal, cut, oldest};
 use crate::product::{Mode, Quota};
 
 #[derive(Debug, Clone)]
 enum Operation {
     /// A writer leaves a journal with so many events, in blocks of so many.
     Append { events: u32, a_block: u32 },
+    /// A writer makes room: the events of the oldest free journal go.
+    Cut,
     /// Intake does so many steps.
     TakeIn { steps: u32 },
     /// A batch is leased, and this becomes of it.
@@ -54,6 +56,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ];
     prop_oneof![
         4 => (1..400u32, 1..60u32).prop_map(|(events, a_block)| Operation::Append { events, a_block }),
+        1 => Just(Operation::Cut),
         6 => (1..5u32).prop_map(|steps| Operation::TakeIn { steps }),
         8 => (1..300usize, fate).prop_map(|(events, fate)| Operation::Lease { events, fate }),
         3 => any::<bool>().prop_map(|at_once| Operation::Tidy { at_once }),
@@ -77,6 +80,8 @@ struct World {
     forgetful: bool,
     /// How many stores were lost: each counts as one damage.
     losses: u64,
+    /// Events that writers cut out of free journals.
+    cut: u64,
 }
 
 impl World {
@@ -89,6 +94,7 @@ impl World {
             ended: BTreeMap::new(),
             forgetful: false,
             losses: 0,
+            cut: 0,
         };
         world.installation().create().unwrap();
         world.open();
@@ -198,6 +204,15 @@ impl World {
     fn apply(&mut self, operation: &Operation) {
         match *operation {
             Operation::Append { events, a_block } => self.append(events, a_block),
+            Operation::Cut => {
+                let directory = self.installation().journals();
+                for name in oldest(&directory, 1, |_| true).unwrap() {
+                    let path = directory.join(name.to_string());
+                    let out = cut(&path, Origin::sample().epoch(), Cut::All).unwrap().unwrap();
+                    self.appended.retain(|address| address.journal != name.id);
+                    self.cut += out.removed;
+                }
+            }
             Operation::TakeIn { steps } => {
                 let mut intake = std::mem::take(&mut self.intake);
                 for _ in 0..steps {
@@ -259,7 +274,8 @@ impl World {
         assert!(lost.is_empty(), "{} of {} events vanished", lost.len(), self.appended.len());
         self.check();
         let account = self.spool().books().total();
-        assert_eq!(account.accepted, self.appended.len() as u64, "{account:?}");
+        assert_eq!(account.accepted, self.appended.len() as u64 + self.cut, "{account:?}");
+        assert_eq!(account.dropped.get(&DropReason::Quota).copied().unwrap_or(0), self.cut);
         let (damaged, losses) = (self.spool().books().damaged, self.losses);
         assert_eq!(damaged, losses, "sound journals were taken for damaged ones");
         let files = |directory| std::fs::read_dir(directory).unwrap().count();
