@@ -86,6 +86,13 @@ pub(crate) const DEVICE_ID_BYTES_MAX: usize = 256;
 /// Below so much free disk nothing is written, unless the product says otherwise: others need it more.
 pub(crate) const FREE_DISK_BYTES_MIN: u64 = 64 * MIB as u64;
 
+/// The same whatever the product says: what the store needs to deliver a disk full of journals, and so to give
+/// it back. A new store is two segments, with what leads to them.
+pub(crate) const STORE_ROOM_BYTES: u64 = 4 * SEGMENT_BYTES as u64;
+
+/// Below so much free disk nothing is taken in while something is owed: what is left is for the acks.
+pub(crate) const INTAKE_ROOM_BYTES: u64 = STORE_ROOM_BYTES / 2;
+
 // ---- intervals of the writer and the sync thread ------------------------------------------------
 
 /// The writer's tick while events come: what a kill -9 may lose.

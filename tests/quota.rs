@@ -5,100 +5,21 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use common::receiver::{Receiver, nobody_listens, url};
-use common::{Home, LONG, finish, wait_until};
-use milepost::{Client, EnqueueError, Event, Product};
+use common::worker::{Noise, Worker};
+use common::{Home, finish, wait_until};
 use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
 
-/// Enqueues what each line of its standard input says: a name and a number of events; answers each.
 #[test]
 #[ignore = "a process that other tests start"]
 fn worker() {
-    let Ok(product) = std::env::var("WORKER_PRODUCT") else { return };
-    let builder = Client::builder(Product::from_file(product).unwrap());
-    let client = builder.endpoint(std::env::var("WORKER_ENDPOINT").unwrap()).build().unwrap();
-    let mut noise = Noise(1);
-    for line in std::io::stdin().lines().map_while(Result::ok) {
-        let (name, events) = line.split_once(' ').unwrap();
-        if name == "milestone" {
-            client.milestone(events).unwrap();
-        } else {
-            (0..events.parse().unwrap())
-                .for_each(|_| put(&client, Event::new(name).with("noise", noise.text(1_000))));
-        }
-        let synced = client.sync(LONG).err().map_or_else(|| "synced".into(), |error| error.to_string());
-        println!("said {synced}");
-    }
-    client.shutdown(LONG).unwrap();
-}
-
-fn put(client: &Client, mut event: Event) {
-    while let Err(EnqueueError::Full(back)) = client.try_enqueue(event) {
-        event = back;
-        std::thread::yield_now();
-    }
-}
-
-/// Text that LZ4 does not shrink, the same in each run.
-struct Noise(u64);
-
-impl Noise {
-    fn text(&mut self, bytes: usize) -> String {
-        let mut next = || {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            char::from(b'!' + (self.0 >> 33) as u8 % 90)
-        };
-        (0..bytes).map(|_| next()).collect()
-    }
-}
-
-/// A worker that is told what to enqueue.
-struct Worker {
-    process: Child,
-    ask: Option<ChildStdin>,
-    said: Lines<BufReader<ChildStdout>>,
-}
-
-impl Worker {
-    fn start(home: &Home, endpoint: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .env_clear()
-            .env("HOME", home.path())
-            .env("WORKER_PRODUCT", home.product_file())
-            .env("WORKER_ENDPOINT", endpoint)
-            .args(["worker", "--exact", "--ignored", "--nocapture"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (ask, said) = (process.stdin.take(), BufReader::new(process.stdout.take().unwrap()).lines());
-        Self { process, ask, said }
-    }
-
-    /// A worker that holds the spool.
-    fn owning(home: &Home, endpoint: &str) -> Self {
-        let worker = Self::start(home, endpoint);
-        wait_until("the worker holds the spool", || home.status()["owner"] != json!(null));
-        worker
-    }
-
-    /// Enqueues and syncs, and says what `sync` said.
-    fn enqueue(&mut self, name: &str, events: impl std::fmt::Display) -> String {
-        writeln!(self.ask.as_mut().unwrap(), "{name} {events}").unwrap();
-        let mut said = self.said.by_ref().map(Result::unwrap);
-        said.find_map(|line| line.strip_prefix("said ").map(str::to_owned)).expect("the worker lives")
-    }
-
-    fn end(mut self) {
-        drop(self.ask.take());
-        assert!(self.process.wait().unwrap().success());
-    }
+    common::worker::serve();
 }
 
 /// Lines of events with a number and some noise.
@@ -215,8 +136,8 @@ fn a_loop_does_not_evict_everybody_else() {
     enqueue(&home, &lines("before", 0..200, 50));
     let mut worker = Worker::owning(&home, &nowhere);
     for round in 0..20 {
-        assert_eq!(worker.enqueue("noise", 1_600), "synced");
-        assert_eq!(worker.enqueue("beside", 10), "synced");
+        assert_eq!(worker.enqueue("noise", 1_600, 1_000).1, "");
+        assert_eq!(worker.enqueue("beside", 10, 50).1, "");
         enqueue(&home, &lines("elsewhere", round * 10..round * 10 + 10, 50));
     }
     wait_until("the quota is kept", || home.status()["disk_bytes"].as_u64().unwrap() <= 8 * MIB);
@@ -256,12 +177,12 @@ fn where_the_newest_are_dropped_they_are_refused_until_there_is_room() {
         let mut worker = Worker::owning(&home, &url(nobody_listens()));
         let mut said = String::new();
         for _ in 0..25 {
-            said = worker.enqueue("job_finished", 800);
+            said = worker.enqueue("job_finished", 800, 1_000).1;
         }
         assert!(said.contains("the quota") && said.contains("is used up"), "{quota}: {said}");
         // A command is refused as well; a milestone is not.
         assert_eq!(home.milepost(&["enqueue", "job_finished"]).status, 1);
-        assert_eq!(worker.enqueue("milestone", "first_job"), "synced");
+        assert_eq!(worker.milestone("first_job"), "");
         let status = home.status();
         let accepted = status["accepted"].as_u64().unwrap();
         assert_eq!((waiting(&status), dropped(&status)), (accepted, 0), "{quota}: {status}");
@@ -269,10 +190,10 @@ fn where_the_newest_are_dropped_they_are_refused_until_there_is_room() {
             accepted + home.status()["refused"]["quota"].as_u64().unwrap_or(0) == 20_000 + 2
         });
         assert_eq!(names(&deliver(&home))["first_job"], 1);
-        wait_until("there is room again", || worker.enqueue("job_finished", 1) == "synced");
+        wait_until("there is room again", || worker.enqueue("job_finished", 1, 10).1.is_empty());
         worker.end();
     };
-    at_once(&["bytes = 1048576", "events = 2000", "files = 2"], |quota| refuse(quota));
+    at_once(&["bytes = 1048576", "events = 2000", "files = 2"], refuse);
 }
 
 #[test]

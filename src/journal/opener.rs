@@ -47,6 +47,11 @@ impl Opener {
         self.room.check()
     }
 
+    /// Tells that so many bytes will be written.
+    pub(super) fn spend_room(&mut self, bytes: usize) {
+        self.room.spend(bytes as u64);
+    }
+
     /// Why the quota takes nothing that comes now, if that is so. Milestones are outside of it.
     pub(super) fn check_quota(&mut self, begins_a_journal: bool) -> Result<(), String> {
         match self.keeper.refuses(begins_a_journal) {

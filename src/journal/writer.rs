@@ -261,8 +261,9 @@ impl Writer {
                 return self.lose(events, Refusal::Disk, why);
             }
         };
-        let first = next + self.out.events;
+        let (first, before) = (next + self.out.events, self.out.bytes.len());
         self.out.blocks += self.builder.seal(id, first, self.class, origin, &mut self.out.bytes);
+        self.opener.spend_room(self.out.bytes.len() - before);
         self.out.events += events;
     }
 

@@ -14,10 +14,11 @@ use crate::block::{Epoch, read_block, single};
 use crate::clock;
 use crate::delivery::{Courier, Damage, Job, Parcel, Report};
 use crate::error::{Error, Result};
-use crate::installation::Installation;
+use crate::installation::{Installation, fs};
 use crate::journal::oldest;
 use crate::limits::{
-    BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, HAND_OVER_GRACE, OWED_BYTES, REQUEST_TIMEOUT, TURN_EVERY,
+    BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, REQUEST_TIMEOUT,
+    TURN_EVERY,
 };
 use crate::product::Quota;
 use crate::spool::{
@@ -95,10 +96,7 @@ impl Engine {
         }
         let now = clock::monotonic();
         self.ask_for_turn(now);
-        let wanted = self
-            .destinations
-            .iter()
-            .any(|destination| self.spool.owed(destination.number).1 < self.owed_bytes_max);
+        let wanted = self.wants_more();
         let more = self.intake.step(&mut self.spool, !wanted)?;
         busy |= more;
         for index in 0..self.destinations.len() {
@@ -106,6 +104,17 @@ impl Engine {
         }
         self.spool.tidy(false)?;
         Ok(busy)
+    }
+
+    /// Whether a destination has room for more, and the disk for what the store takes.
+    fn wants_more(&self) -> bool {
+        let owed = self.destinations.iter().map(|destination| self.spool.owed(destination.number).1);
+        let free = || fs::free_bytes(self.installation.directory()).unwrap_or(u64::MAX);
+        match owed.min() {
+            Some(0) => true,
+            Some(owed) => owed < self.owed_bytes_max && free() >= INTAKE_ROOM_BYTES,
+            None => false,
+        }
     }
 
     /// Drops what is above the quota. `true` where there is more to be dropped at once. Not for who is about to

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "no test needs all of it")]
 
 pub(crate) mod receiver;
+pub(crate) mod worker;
 
 use std::collections::BTreeSet;
 use std::io::Write;
