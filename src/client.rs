@@ -206,6 +206,7 @@ impl Client {
                     declared: settings.product.declared.clone(),
                     free_disk_min: settings.product.free_disk_min,
                     known_device_id,
+                    quota: settings.product.quota,
                     origin: Box::new(settings.origin()),
                 };
                 Writer::spawn(writer, channel.clone(), sync.clone()).map_err(failed)?;

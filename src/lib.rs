@@ -74,6 +74,7 @@ mod soak;
 mod spool;
 
 pub use admission::Refusal;
+pub use block::DropReason;
 pub use client::{Client, ClientBuilder, EnqueueError, Stats};
 pub use delivery::Format;
 pub use error::{Error, ErrorKind, Result};
@@ -83,4 +84,3 @@ pub use owner::{
     Admin, DeadEvent, DestinationStatus, FlushReport, OwnerStatus, PeekedEvent, Status, Waiting,
 };
 pub use product::{Mode, Product};
-pub use spool::DropReason;

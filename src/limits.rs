@@ -57,6 +57,9 @@ pub(crate) const BLOCK_RAW_BYTES_MAX: usize = 32 * KIB;
 /// A journal is turned when it has grown to this: one read, one intake and one unlink each.
 pub(crate) const JOURNAL_BYTES: u64 = 4 * MIB as u64;
 
+/// The same where the quota is so small that a journal is a large part of it: a block's largest size, some times.
+pub(crate) const JOURNAL_BYTES_MIN: u64 = 64 * KIB as u64;
+
 /// A free journal below this is gone on with by the next writer, so that 10,000 short processes leave a
 /// handful of files.
 pub(crate) const JOURNAL_ADOPT_BYTES_MAX: u64 = 256 * KIB as u64;
@@ -89,6 +92,13 @@ pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// Below so much free disk nothing is written, unless the product says otherwise: others need it more.
 pub(crate) const FREE_DISK_BYTES_MIN: u64 = 64 * MIB as u64;
+
+/// The same whatever the product says: what the store needs to deliver a disk full of journals, and so to give
+/// it back. A new store is two segments, with what leads to them.
+pub(crate) const STORE_ROOM_BYTES: u64 = 4 * SEGMENT_BYTES as u64;
+
+/// Below so much free disk nothing is taken in while something is owed: what is left is for the acks.
+pub(crate) const INTAKE_ROOM_BYTES: u64 = STORE_ROOM_BYTES / 2;
 
 // ---- intervals of the writer and the sync thread ------------------------------------------------
 
@@ -159,11 +169,37 @@ pub(crate) const QUOTA_BYTES: u64 = 64 * MIB as u64;
 /// How long an event may wait, unless the product says otherwise: a quarter of a year.
 pub(crate) const QUOTA_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 
+/// How many events may wait, unless the product says otherwise: as many as there is room for, since what they
+/// cost is bytes.
+pub(crate) const QUOTA_EVENTS: u64 = u64::MAX;
+
 /// Most journals: far more than processes, far less than a directory stands.
 pub(crate) const QUOTA_FILES: usize = 4_096;
 
-/// How often the owner looks whether the directory keeps its quota.
-pub(crate) const QUOTA_LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Into how many journals a quota is divided: with one each, nobody can drop anything of sixteen writers, and a
+/// journal that is dropped is a sixteenth. The default quota makes journals of [`JOURNAL_BYTES`].
+pub(crate) const QUOTA_PARTS: u64 = 16;
+
+/// How often the directory is looked at for its quota by the owner, and by a writer that refuses. What a loop
+/// writes meanwhile is above the quota.
+pub(crate) const QUOTA_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Most journals that the owner drops from before it looks around again: each costs a ledger, and somebody may
+/// wait for the store.
+pub(crate) const QUOTA_DROPS_MAX: usize = 16;
+
+/// At so many times the quota events are refused, whatever the product wants: whoever holds the spool is stopped,
+/// or slower than a loop.
+pub(crate) const QUOTA_TIMES_MAX: u64 = 8;
+
+/// Most free journals that a writer looks at to make room where nobody holds the spool.
+pub(crate) const QUOTA_WRITER_JOURNALS_MAX: usize = 64;
+
+/// Blocks of a journal that are looked at for the names in it: 128 events each, enough to tell a half.
+pub(crate) const LOUD_SAMPLES: u64 = 4;
+
+/// Names of a journal that are kept in mind meanwhile: those that hold a sixteenth of it or more.
+pub(crate) const LOUD_NAMES_MAX: u64 = 16;
 
 /// sled's segment. Up to one unsynced segment, no power cut of 51,535 lost anything.
 pub(crate) const SEGMENT_BYTES: usize = 512 * KIB;

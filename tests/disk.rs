@@ -2,11 +2,23 @@
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use common::host::{Dice, Worker};
 use common::receiver::Receiver;
-use common::{Home, finish};
+use common::{Home, finish, wait_until};
+
+#[test]
+#[ignore = "a process that other tests start"]
+fn worker() {
+    common::host::serve();
+}
 
 /// A file system of 8 MiB, gone with the test.
 struct SmallDisk<'a>(&'a Path);
@@ -80,4 +92,82 @@ fn below_the_minimum_of_free_disk_nothing_is_written_and_it_is_said() {
     assert_eq!(done.json()["refused"]["disk"], 1);
     assert!(done.stderr.contains("bytes free"), "{}", done.stderr);
     assert_eq!(std::fs::read_dir(home.telemetry().join("journals")).unwrap().count(), 0);
+}
+
+/// Lets the disk be full now and then, at moments and to degrees in no rhythm, until `rounds` times something was
+/// enqueued and flushed.
+fn full_now_and_then(rounds: u64, seed: u64) {
+    let home = Home::with("free_disk_min = 0\n");
+    let place = home.path().join(".acme-worker");
+    let Some(_disk) = SmallDisk::mount(&place) else {
+        eprintln!("skipped: no file system can be mounted here");
+        return;
+    };
+    let receiver = Receiver::good();
+    let mut worker = Worker::start(&home, &receiver.url());
+    let (done, ballast) = (AtomicBool::new(false), place.join("ballast"));
+    let mut synced = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut dice = Dice(seed);
+            while !done.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_micros(dice.roll(60_000)));
+                fill(&ballast, dice.roll(2) * dice.roll(3 << 20));
+                std::thread::sleep(Duration::from_micros(dice.roll(120_000)));
+                std::fs::remove_file(&ballast).unwrap();
+            }
+        });
+        let mut dice = Dice(seed + 1);
+        for _ in 0..rounds {
+            let (numbers, said) = worker.enqueue("job_finished", dice.roll(4_000), 100);
+            if said.is_empty() {
+                synced.extend(numbers);
+            }
+            if dice.roll(3) > 0 {
+                eprintln!("flush: {}", worker.flush());
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    goes_on(&home, worker, &receiver, synced);
+}
+
+/// The worker recovers by itself; everything that was synced is delivered, under one id, and the books balance.
+fn goes_on(home: &Home, mut worker: Worker, receiver: &Receiver, synced: Vec<u64>) {
+    wait_until("events are taken again", || worker.enqueue("job_finished", 1, 10).1.is_empty());
+    let (last, _) = worker.enqueue("job_finished", 1, 10);
+    wait_until("everything is delivered", || worker.flush().is_empty());
+    worker.end();
+    let mut events: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+    for event in receiver.taken() {
+        events.entry(event.properties["number"].as_u64().unwrap()).or_default().insert(event.id);
+    }
+    assert!(events.values().all(|ids| ids.len() == 1), "an event has two ids");
+    for number in synced.iter().chain([&last.start]) {
+        assert!(events.contains_key(number), "{number} was synced and is missing");
+    }
+    let status = home.status();
+    assert_eq!(status["delivered"], events.len(), "{status}");
+    assert_eq!((&status["waiting"]["events"], &status["damaged"]), (&0.into(), &0.into()), "{status}");
+    let refused = status["refused"]["disk"].as_u64().unwrap_or(0);
+    assert_eq!(status["accepted"].as_u64().unwrap() + refused, last.end, "{status}");
+}
+
+/// Fills the disk but for so many bytes.
+fn fill(ballast: &Path, left: u64) {
+    let mut file = File::create(ballast).unwrap();
+    while file.write_all(&[7; 4096]).is_ok() {}
+    let bytes = file.metadata().unwrap().len();
+    file.set_len(bytes.saturating_sub(left)).unwrap();
+}
+
+#[test]
+fn a_disk_that_is_full_now_and_then_costs_nothing_that_was_synced() {
+    full_now_and_then(20, 1);
+}
+
+#[test]
+#[ignore = "slow"]
+fn slow_a_disk_that_is_full_now_and_then_costs_nothing_that_was_synced() {
+    (2..22).for_each(|seed| full_now_and_then(100, seed));
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What nobody here names, and why it is there.
-const EXCEPTIONS: [(&str, &str); 12] = [
+const EXCEPTIONS: [(&str, &str); 15] = [
     ("DeadEvent", "what Admin::dead returns"),
     ("DestinationStatus", "a part of Status"),
     ("DropReason", "the keys of Status::dropped"),
@@ -18,6 +18,9 @@ const EXCEPTIONS: [(&str, &str); 12] = [
     ("Product::free_disk_min", "the program reads it from the product file, an embedding program has this"),
     ("Product::quota_age", "the same"),
     ("Product::quota_bytes", "the same"),
+    ("Product::quota_drops_newest", "the same"),
+    ("Product::quota_events", "the same"),
+    ("Product::quota_files", "the same"),
     ("Refusal", "the keys of Status::refused, and what EnqueueError::Refused holds"),
     ("Stats", "what Client::stats returns"),
     ("Waiting", "a part of Status"),

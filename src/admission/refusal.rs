@@ -24,11 +24,13 @@ pub enum Refusal {
     Consent = 5,
     /// The process is a fork's child of the one that made the client.
     Forked = 6,
+    /// The directory's quota is used up, and the product wants the oldest events kept.
+    Quota = 7,
 }
 
 impl Refusal {
     /// All reasons, in the order of their numbers.
-    pub(crate) const ALL: [Refusal; 7] = [
+    pub(crate) const ALL: [Refusal; 8] = [
         Refusal::Full,
         Refusal::Limit,
         Refusal::Undeclared,
@@ -36,6 +38,7 @@ impl Refusal {
         Refusal::OwnThread,
         Refusal::Consent,
         Refusal::Forked,
+        Refusal::Quota,
     ];
 
     /// The reason's word in `status`.
@@ -48,6 +51,7 @@ impl Refusal {
             Refusal::OwnThread => "own_thread",
             Refusal::Consent => "consent",
             Refusal::Forked => "forked",
+            Refusal::Quota => "quota",
         }
     }
 }

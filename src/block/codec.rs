@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::{Address, Class, JournalId, Kind, OriginId};
+use super::{Address, Class, DropReason, JournalId, Kind, OriginId};
 use crate::event::Value;
 use crate::limits::{BLOCK_BODY_BYTES_MAX, BLOCK_EVENTS_MAX, BLOCK_RAW_BYTES_MAX};
 
@@ -77,7 +77,24 @@ impl Counts {
         }
         self.redacted += more.redacted;
         self.damaged += more.damaged;
-        self.removed.extend(more.removed.iter().cloned());
+        for (destination, reason, events) in &more.removed {
+            self.remove_as(destination, *reason, *events);
+        }
+    }
+
+    /// Books events that were accepted in another journal and dropped there.
+    pub(crate) fn remove(&mut self, destination: &str, reason: DropReason, events: u64) {
+        if events > 0 {
+            self.remove_as(destination, reason as u8, events);
+        }
+    }
+
+    fn remove_as(&mut self, destination: &str, reason: u8, events: u64) {
+        let known = |(to, why, _): &&mut (String, u8, u64)| to == destination && *why == reason;
+        match self.removed.iter_mut().find(known) {
+            Some((_, _, sum)) => *sum += events,
+            None => self.removed.push((destination.into(), reason, events)),
+        }
     }
 
     /// What is counted here and not in `before`, an earlier state of the same counters.

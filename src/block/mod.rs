@@ -30,6 +30,7 @@
 mod address;
 mod builder;
 mod codec;
+mod dropped;
 mod origin;
 
 pub(crate) use address::{Address, Epoch, JournalId, event_id, milestone_id};
@@ -37,6 +38,7 @@ pub(crate) use builder::{BlockBuilder, single};
 pub(crate) use codec::{
     Block, BlockError, Counts, End, Record, decode, encode, find_block, read_block, write_note,
 };
+pub use dropped::DropReason;
 pub(crate) use origin::{Origin, OriginId};
 
 use serde::{Deserialize, Serialize};

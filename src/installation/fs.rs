@@ -1,6 +1,6 @@
 //! The file system as milepost uses it: private files, no link followed, directories made durable.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -214,6 +214,11 @@ pub(crate) fn free_bytes(directory: &Path) -> io::Result<u64> {
     sys::free_bytes(directory)
 }
 
+/// Bytes that a file takes on the disk.
+pub(crate) fn disk_bytes_of(found: &Metadata) -> u64 {
+    sys::disk_bytes(found)
+}
+
 /// Bytes that a directory takes on the disk, with all that is in it.
 pub(crate) fn disk_bytes(directory: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
@@ -227,8 +232,8 @@ pub(crate) fn disk_bytes(directory: &Path) -> u64 {
 
 #[cfg(unix)]
 mod sys {
-    use super::{OpenOptions, Path, io};
-    use std::fs::{DirBuilder, Metadata};
+    use super::{Metadata, OpenOptions, Path, io};
+    use std::fs::DirBuilder;
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 
     use rustix::fs::OFlags;
@@ -275,8 +280,7 @@ mod sys {
 /// Elsewhere nothing is collected (consent says so), and what is here is never called.
 #[cfg(not(unix))]
 mod sys {
-    use super::{OpenOptions, Path, io};
-    use std::fs::Metadata;
+    use super::{Metadata, OpenOptions, Path, io};
 
     pub(super) fn options() -> OpenOptions {
         OpenOptions::new()

@@ -8,12 +8,10 @@ use super::append::AppendFile;
 use super::directory::JournalName;
 use super::header::{Header, JOURNAL_HEADER_BYTES};
 use super::reader::{Contents, Found};
-use crate::block::{Class, End, Epoch, JournalId, Kind, Origin, OriginId, write_note};
+use crate::block::{Class, End, JournalId, Kind, Origin, OriginId, write_note};
 use crate::clock;
 use crate::installation::fs::{self, Locked};
-use crate::limits::{
-    JOURNAL_ADOPT_BYTES_MAX, JOURNAL_ADOPT_TRIES_MAX, JOURNAL_CREATE_TRIES_MAX, PACK_BLOCK_BYTES,
-};
+use crate::limits::{JOURNAL_ADOPT_TRIES_MAX, JOURNAL_CREATE_TRIES_MAX, PACK_BLOCK_BYTES};
 
 /// A journal that this process holds: nobody else writes it or takes it.
 pub(crate) struct Journal {
@@ -26,8 +24,10 @@ pub(crate) struct Journal {
     pub(crate) next: u32,
     /// Events blocks, of which many small ones are worth packing.
     pub(crate) blocks: u64,
-    /// Whether a milestone stands in it.
-    pub(crate) urgent: bool,
+    /// Whose events are appended.
+    pub(crate) origin: OriginId,
+    /// Whether there is anything in it worth taking: events, or what was counted.
+    pub(crate) has_any: bool,
 }
 
 impl Journal {
@@ -36,24 +36,36 @@ impl Journal {
     /// Whoever opens the spool removes hidden files that nobody has locked, and may catch one between its
     /// making and its lock: then another one is made.
     pub(crate) fn create(directory: &Path, origin: &Origin) -> io::Result<Self> {
-        let mut made = Self::create_once(directory, origin);
-        for _ in 1..JOURNAL_CREATE_TRIES_MAX {
-            match made {
-                Ok(None) => made = Self::create_once(directory, origin),
-                _ => break,
-            }
-        }
-        made?.ok_or_else(|| io::Error::other("somebody takes each journal that is made"))
+        Self::make(directory, origin, |name| name)
     }
 
-    fn create_once(directory: &Path, origin: &Origin) -> io::Result<Option<Self>> {
+    /// Makes a journal that is to hold milestones alone: its name says so from the first.
+    pub(crate) fn create_for_milestones(directory: &Path, origin: &Origin) -> io::Result<Self> {
+        Self::make(directory, origin, JournalName::now)
+    }
+
+    fn make(directory: &Path, origin: &Origin, name: fn(JournalName) -> JournalName) -> io::Result<Self> {
+        for _ in 0..JOURNAL_CREATE_TRIES_MAX {
+            if let Some(made) = Self::make_once(directory, origin, name)? {
+                return Ok(made);
+            }
+        }
+        Err(io::Error::other("somebody takes each journal that is made"))
+    }
+
+    fn make_once(
+        directory: &Path,
+        origin: &Origin,
+        name: fn(JournalName) -> JournalName,
+    ) -> io::Result<Option<Self>> {
         let header = Header { id: JournalId::random(), epoch: origin.epoch(), made: clock::wall_micros() };
-        let name = JournalName::new(header.made / 1_000, header.id);
+        let name = name(JournalName::new(header.made / 1_000, header.id));
         let hidden = directory.join(format!(".new-{}", header.id));
         let path = directory.join(name.to_string());
         let Locked::Ours(file) = fs::lock_file(fs::create_new(&hidden)?, &hidden)? else { return Ok(None) };
         let mut start = header.bytes().to_vec();
-        write_note(Kind::Origin, header.id, 0, origin.id(), origin, &mut start);
+        let origin_id = origin.id();
+        write_note(Kind::Origin, header.id, 0, origin_id, origin, &mut start);
         let file = AppendFile::new(file, 0);
         let filled = file.append(&start).and_then(|()| std::fs::rename(&hidden, &path));
         if let Err(error) = filled {
@@ -61,34 +73,44 @@ impl Journal {
             return Err(error);
         }
         let len = start.len() as u64;
-        Ok(Some(Self { file: file.into(), path, name, len, next: 0, blocks: 0, urgent: false }))
+        Ok(Some(Self {
+            file: file.into(),
+            path,
+            name,
+            len,
+            next: 0,
+            blocks: 0,
+            origin: origin_id,
+            has_any: false,
+        }))
     }
 
-    /// Goes on with a small free journal of the same epoch and origin, if there is one. Its torn tail is
-    /// cut; the second value says how many places were damaged.
-    pub(crate) fn adopt(directory: &Path, epoch: Epoch, origin: OriginId) -> Option<(Self, u64)> {
+    /// Goes on with a small free journal of the same epoch, if there is one: of the same origin, or without
+    /// events. Its torn tail is cut; the second value says how many places were damaged.
+    pub(crate) fn adopt(directory: &Path, origin: &Origin, bytes_max: u64) -> Option<(Self, u64)> {
         let names = std::fs::read_dir(directory).ok()?.flatten().filter_map(|entry| {
             let name: JournalName = entry.file_name().to_str()?.parse().ok()?;
-            let small = entry.metadata().is_ok_and(|found| found.len() < JOURNAL_ADOPT_BYTES_MAX);
+            let small = entry.metadata().is_ok_and(|found| found.len() < bytes_max);
             (small && !name.is_now()).then_some(name)
         });
-        names.take(JOURNAL_ADOPT_TRIES_MAX).find_map(|name| Self::adopt_one(directory, name, epoch, origin))
+        names.take(JOURNAL_ADOPT_TRIES_MAX).find_map(|name| Self::adopt_one(directory, name, origin))
     }
 
-    fn adopt_one(directory: &Path, name: JournalName, epoch: Epoch, origin: OriginId) -> Option<(Self, u64)> {
+    fn adopt_one(directory: &Path, name: JournalName, origin: &Origin) -> Option<(Self, u64)> {
         let path = directory.join(name.to_string());
         let Ok(Locked::Ours(file)) = fs::lock(&path) else { return None };
         // A power cut may have left one that was taken under its old name too.
         if fs::has_other_names(&file) {
             return None;
         }
-        let is_ours = |contents: &Contents| contents.is_headed && contents.header.epoch == epoch;
+        let is_ours = |contents: &Contents| contents.is_headed && contents.header.epoch == origin.epoch();
         let contents = Contents::read(&file).ok().filter(is_ours)?;
-        let mut last_origin = None;
+        let (mut last_origin, mut has_any) = (None, false);
         let (mut len, mut next, mut blocks, mut damaged) = (JOURNAL_HEADER_BYTES as u64, 0, 0, 0);
         for found in contents.from(0) {
             match found {
                 Found::Block { block, end } => {
+                    has_any |= block.kind != Kind::Origin;
                     match block.kind {
                         Kind::Origin => last_origin = Some(block.origin),
                         Kind::End => return None,
@@ -107,7 +129,8 @@ impl Journal {
                 Found::Damage { .. } | Found::Torn => damaged += 1,
             }
         }
-        if last_origin != Some(origin) {
+        let origin_id = origin.id();
+        if last_origin != Some(origin_id) && next > 0 {
             return None;
         }
         let mut handle = &file;
@@ -115,8 +138,33 @@ impl Journal {
             file.set_len(len).ok()?;
         }
         handle.seek(SeekFrom::Start(len)).ok()?;
-        let file = AppendFile::new(file, len).into();
-        Some((Self { file, path, name, len, next, blocks, urgent: false }, damaged))
+        let mut journal = Self {
+            file: AppendFile::new(file, len).into(),
+            path,
+            name,
+            len,
+            next,
+            blocks,
+            origin: origin_id,
+            has_any,
+        };
+        if next == 0 {
+            journal.begin_anew(contents.header.id, origin).ok()?;
+        }
+        Some((journal, damaged))
+    }
+
+    /// Makes a journal without events ours: its origin, and the name that tells the time of its first event.
+    fn begin_anew(&mut self, id: JournalId, origin: &Origin) -> io::Result<()> {
+        let mut note = Vec::new();
+        write_note(Kind::Origin, id, 0, self.origin, origin, &mut note);
+        self.file.append(&note)?;
+        self.len += note.len() as u64;
+        let name = JournalName::new(clock::wall_micros() / 1_000, id);
+        let path = self.path.with_file_name(name.to_string());
+        std::fs::rename(&self.path, &path)?;
+        (self.name, self.path) = (name, path);
+        Ok(())
     }
 
     /// Appends whole blocks with `events` events in them. After an error the file is as it was before.
@@ -125,6 +173,7 @@ impl Journal {
         self.len += bytes.len() as u64;
         self.blocks += u64::from(blocks);
         self.next += events;
+        self.has_any = true;
         Ok(())
     }
 
@@ -137,28 +186,15 @@ impl Journal {
         !fs::is_at(self.file.file(), &self.path)
     }
 
-    /// Whether there is anything in it worth taking.
-    pub(crate) fn has_events(&self) -> bool {
-        self.next > 0
-    }
-
     /// Whether its blocks are so small that their headers weigh.
     pub(crate) fn is_worth_packing(&self) -> bool {
-        self.blocks > 1 && self.len < self.blocks * PACK_BLOCK_BYTES
+        self.blocks > 1 && self.len < self.blocks * PACK_BLOCK_BYTES && !self.name.is_now()
     }
 
-    /// Writes the end, and the name that says that a milestone stands in it. It is free once the sync
-    /// thread has closed it.
-    pub(crate) fn end(&mut self, origin: OriginId) -> io::Result<()> {
+    /// Writes the end: nobody goes on with it. It is free once the sync thread has closed it.
+    pub(crate) fn end(&mut self) -> io::Result<()> {
         let mut end = Vec::new();
-        write_note(Kind::End, self.id(), self.next, origin, &End { events: self.next }, &mut end);
-        self.append(&end, 0, 0)?;
-        if self.urgent {
-            let name = self.name.now();
-            let path = self.path.with_file_name(name.to_string());
-            std::fs::rename(&self.path, &path)?;
-            (self.name, self.path) = (name, path);
-        }
-        Ok(())
+        write_note(Kind::End, self.id(), self.next, self.origin, &End { events: self.next }, &mut end);
+        self.append(&end, 0, 0)
     }
 }

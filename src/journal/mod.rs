@@ -25,21 +25,29 @@
 
 mod append;
 mod channel;
+mod cut;
 mod directory;
 mod file;
 mod header;
+mod keeper;
+mod loud;
+mod opener;
 mod pack;
 mod reader;
 mod room;
 mod sync;
+mod usage;
 mod writer;
 
 pub(crate) use channel::{Channel, Slot};
+pub(crate) use cut::{Cut, cut, has_only};
 pub(crate) use directory::{JournalName, oldest};
 #[cfg(test)]
 pub(crate) use file::Journal;
 pub(crate) use header::JournalError;
+pub(crate) use loud::{Loud, LoudJournal};
 pub(crate) use reader::{Contents, Found};
 pub use sync::SyncEvery;
 pub(crate) use sync::SyncThread;
+pub(crate) use usage::{Excess, Meter};
 pub(crate) use writer::{Writer, WriterSettings};

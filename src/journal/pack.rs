@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::append::AppendFile;
 use super::reader::{Contents, Found};
-use crate::block::{Block, BlockBuilder, Class, Counts, JournalId, Kind, OriginId, write_note};
+use crate::block::{Block, BlockBuilder, Class, Counts, JournalId, Kind, OriginId, Record, write_note};
 use crate::installation::fs::{self, Locked};
 
 /// Writes the journal anew, locked and synced under a hidden name, and renames it over the old one.
@@ -29,7 +29,7 @@ pub(super) fn renew(file: &AppendFile, path: &Path) -> io::Result<File> {
 }
 
 /// Writes a file locked and synced under a hidden name, and renames it over the one at `path`.
-fn replace(path: &Path, id: JournalId, bytes: &[u8]) -> io::Result<File> {
+pub(super) fn replace(path: &Path, id: JournalId, bytes: &[u8]) -> io::Result<File> {
     let hidden = path.with_file_name(format!(".pack-{id}"));
     let written = write(&hidden, bytes).and_then(|file| std::fs::rename(&hidden, path).map(|()| file));
     if written.is_err() {
@@ -55,13 +55,19 @@ fn write(hidden: &Path, bytes: &[u8]) -> io::Result<File> {
 fn repack(contents: &Contents) -> Option<Vec<u8>> {
     let journal = contents.header.id;
     let mut out = contents.header.bytes().to_vec();
-    let mut run = Run { builder: BlockBuilder::new(), journal, first: 0, class: Class::Bulk, origin: None };
+    let mut run = Run::new(journal);
     let mut counts = Counts::default();
     let (mut last, mut end) = (None, None);
     for found in contents.from(0) {
         let Found::Block { block, .. } = found else { return None };
         match block.kind {
-            Kind::Events => run.push(&block, &mut out)?,
+            Kind::Events => {
+                run.begin(block.first, &block, &mut out);
+                let raw = block.raw().ok()?;
+                for record in block.records(&raw) {
+                    run.push(&record.ok()?, &mut out);
+                }
+            }
             Kind::Counts => counts.add(&block.note().ok()?),
             Kind::Origin => {
                 run.seal(&mut out);
@@ -82,7 +88,7 @@ fn repack(contents: &Contents) -> Option<Vec<u8>> {
 }
 
 /// The events of neighbouring blocks.
-struct Run {
+pub(super) struct Run {
     builder: BlockBuilder,
     journal: JournalId,
     first: u32,
@@ -91,27 +97,36 @@ struct Run {
 }
 
 impl Run {
-    fn push(&mut self, block: &Block<'_>, out: &mut Vec<u8>) -> Option<()> {
-        let joins = self.first + self.builder.len() as u32 == block.first
+    pub(super) fn new(journal: JournalId) -> Self {
+        Self { builder: BlockBuilder::new(), journal, first: 0, class: Class::Bulk, origin: None }
+    }
+
+    /// The index of the next event.
+    pub(super) fn next(&self) -> u32 {
+        self.first + self.builder.len() as u32
+    }
+
+    /// Goes on with the events of a block, the first of which gets the index `first`: in the same block of the
+    /// new file where that can be.
+    pub(super) fn begin(&mut self, first: u32, block: &Block<'_>, out: &mut Vec<u8>) {
+        let joins = self.next() == first
             && self.origin == Some(block.origin)
             && self.class == block.class
             && block.class != Class::Milestone;
         if !joins {
             self.seal(out);
-            (self.first, self.class, self.origin) = (block.first, block.class, Some(block.origin));
+            (self.first, self.class, self.origin) = (first, block.class, Some(block.origin));
         }
-        let raw = block.raw().ok()?;
-        for record in block.records(&raw) {
-            let record = record.ok()?;
-            if self.builder.is_full_for(record.bytes.len()) {
-                self.seal(out);
-            }
-            self.builder.push(record.time, record.bytes);
-        }
-        Some(())
     }
 
-    fn seal(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn push(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+        if self.builder.is_full_for(record.bytes.len()) {
+            self.seal(out);
+        }
+        self.builder.push(record.time, record.bytes);
+    }
+
+    pub(super) fn seal(&mut self, out: &mut Vec<u8>) {
         let Some(origin) = self.origin else { return };
         let count = self.builder.len() as u32;
         self.builder.seal(self.journal, self.first, self.class, origin, out);

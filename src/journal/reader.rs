@@ -1,7 +1,7 @@
 //! Reads a journal: every block that is whole, and what lies between.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::header::{Header, JOURNAL_HEADER_BYTES, JournalError};
@@ -26,6 +26,29 @@ pub(crate) enum Found<'a> {
     Damage { end: u64 },
     /// The file ends within a block: a kill tore it, or it is just being written.
     Torn,
+}
+
+/// Bytes of the end of a journal that hold its last block, if that is an end.
+const END_BYTES: u64 = 128;
+
+/// How many events were ever written to a journal: its end says it, or all of it is read. A journal that cannot
+/// be read has none.
+pub(super) fn events_in(path: &Path) -> u64 {
+    let Ok(file) = fs::open(path) else { return 0 };
+    let said = end_of(&file).ok().flatten();
+    said.or_else(|| Contents::read(&file).ok().map(|contents| contents.next().into())).unwrap_or(0)
+}
+
+/// What the end at the end of a journal says.
+fn end_of(mut file: &File) -> io::Result<Option<u64>> {
+    let mut tail = Vec::new();
+    let len = file.metadata()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(END_BYTES)))?;
+    file.take(END_BYTES).read_to_end(&mut tail)?;
+    let Some(at) = find_block(&tail) else { return Ok(None) };
+    let end = read_block(&tail[at..]).ok().filter(|block| block.kind == Kind::End);
+    let is_last = |block: &Block<'_>| at + block.bytes.len() == tail.len();
+    Ok(end.filter(is_last).and_then(|block| block.note::<End>().ok()).map(|end| end.events.into()))
 }
 
 impl Contents {

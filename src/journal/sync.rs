@@ -122,7 +122,7 @@ impl SyncThread {
     /// Takes a journal that the writer let go of.
     pub(super) fn turned(&self, journal: Journal) {
         let mut state = self.lock();
-        state.dirty = None;
+        state.dirty.take_if(|(file, _)| Arc::ptr_eq(file, &journal.file));
         state.turned.push(journal);
         self.work.notify_one();
     }

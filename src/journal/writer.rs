@@ -10,15 +10,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::channel::{Channel, Slot};
 use super::file::Journal;
-use super::room::Room;
+use super::opener::{LookDeviceIdUp, MakeOrigin, Opener};
 use super::sync::SyncThread;
 use crate::admission::{Refusal, admit};
-use crate::block::{BlockBuilder, Class, Counts, Kind, Origin, OriginId, write_note};
+use crate::block::{BlockBuilder, Class, Counts, Kind, write_note};
 use crate::clock;
 use crate::installation::Installation;
-use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, JOURNAL_BYTES, TICK_BUSY, TICK_IDLE, TURN_LOOK_EVERY};
+use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TICK_BUSY, TICK_IDLE, TURN_LOOK_EVERY};
 use crate::process;
-use crate::product::Declared;
+use crate::product::{Declared, Quota};
 
 /// Most events between two appends, so that who waits for a sync waits for few of others'.
 const EVENTS_AN_APPEND_MAX: usize = 4_096;
@@ -33,9 +33,10 @@ pub(crate) struct WriterSettings {
     /// Bytes of the disk that are left to others.
     pub(crate) free_disk_min: u64,
     /// The device id that the installation was known by so far.
-    pub(crate) known_device_id: fn(&Installation) -> Option<String>,
+    pub(crate) known_device_id: LookDeviceIdUp,
+    pub(crate) quota: Quota,
     /// Makes the origin once the device id is known.
-    pub(crate) origin: Box<dyn FnOnce(String) -> Origin + Send>,
+    pub(crate) origin: MakeOrigin,
 }
 
 /// The writer's thread. It opens files only once it runs.
@@ -44,10 +45,10 @@ pub(crate) struct Writer {
     sync: Arc<SyncThread>,
     installation: Installation,
     declared: Declared,
-    origin: Origin,
-    origin_id: OriginId,
-    room: Room,
+    opener: Opener,
     journal: Option<Journal>,
+    /// Holds the milestones of one append, and nothing else.
+    milestones: Option<Journal>,
     /// Whether the journal's name is not yet known to the sync thread.
     named: bool,
     builder: BlockBuilder,
@@ -57,8 +58,6 @@ pub(crate) struct Writer {
     counted: Counts,
     counts_at: Instant,
     turn: TurnMark,
-    /// When a disk that failed is tried again.
-    retry_at: Option<Instant>,
     /// What was lost since somebody was last told.
     failure: Option<String>,
     /// Whether the last append failed: it is said once.
@@ -80,7 +79,6 @@ struct Batch {
     bytes: Vec<u8>,
     blocks: u32,
     events: u32,
-    urgent: bool,
     /// The counters as they are once it is appended.
     counted: Option<Counts>,
 }
@@ -117,28 +115,19 @@ impl Writer {
     }
 
     fn start(settings: WriterSettings, channel: &Arc<Channel>, sync: &Arc<SyncThread>) -> io::Result<Self> {
-        let WriterSettings { installation, declared, free_disk_min, known_device_id, origin } = settings;
-        let place = |error: io::Error| {
-            io::Error::new(error.kind(), format!("{}: {error}", installation.directory().display()))
-        };
-        let mut mended = installation.create().map_err(place)?;
-        if let Some(known) = known_device_id(&installation) {
-            mended += u64::from(installation.mend_device_id(&known).map_err(place)?);
-        }
-        channel.counters.damaged.fetch_add(mended, Ordering::Relaxed);
-        let origin = origin(installation.device_id_or_new().map_err(place)?);
+        let WriterSettings { installation, declared, free_disk_min, quota, known_device_id, origin } =
+            settings;
         let (syncing, synced) = (sync.clone(), installation.clone());
         process::spawn("sync", move || syncing.run(&synced))?;
         let now = clock::monotonic();
-        Ok(Self {
+        let mut writer = Self {
             channel: channel.clone(),
             sync: sync.clone(),
-            origin_id: origin.id(),
-            room: Room::new(&installation.journals(), free_disk_min),
+            opener: Opener::new(installation.clone(), known_device_id, origin, free_disk_min, quota),
             installation,
             declared,
-            origin,
             journal: None,
+            milestones: None,
             named: false,
             builder: BlockBuilder::new(),
             class: Class::Bulk,
@@ -146,12 +135,15 @@ impl Writer {
             counted: Counts::default(),
             counts_at: now,
             turn: TurnMark { then: None, looked_at: now },
-            retry_at: None,
             failure: None,
             is_losing: false,
             promise: None,
             kept: 0,
-        })
+        };
+        if let Err(why) = writer.opener.prepare() {
+            writer.say(&why);
+        }
+        Ok(writer)
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -165,12 +157,12 @@ impl Writer {
             if self.promise.is_none() && ticket > self.kept {
                 self.promise = Some(Promise { ticket, left: waiting });
             }
-            self.take(waiting.min(EVENTS_AN_APPEND_MAX));
+            let taken = self.take(waiting.min(EVENTS_AN_APPEND_MAX));
             let asked = self.channel.take_turn_request() || self.sync.wants_turn();
             self.count(asked || closing || self.promise.is_some());
             self.append();
             self.turn_if_due(asked, closing);
-            self.keep_promise(waiting.min(EVENTS_AN_APPEND_MAX));
+            self.keep_promise(taken);
             // After idle it does not sleep again until the channel is empty.
             if !self.channel.receiver.is_empty() {
                 continue;
@@ -206,13 +198,38 @@ impl Writer {
         }
     }
 
-    /// Takes events out of the channel, and seals them into blocks.
-    fn take(&mut self, events: usize) {
+    /// Takes events out of the channel, as many as the journal has room for, and seals them into blocks.
+    fn take(&mut self, events: usize) -> usize {
+        if events == 0 {
+            return 0;
+        }
+        let allowed = self.opener.check_quota(self.journal.is_none());
+        let (mut taken, mut refused) = (0, 0);
         for slot in self.channel.receiver.clone().try_iter().take(events) {
             self.channel.release(&slot.event);
-            self.admit(&slot);
+            taken += 1;
+            if allowed.is_err() && slot.class() != Class::Milestone {
+                refused += 1;
+            } else {
+                self.admit(&slot);
+            }
+            if self.is_full() {
+                break;
+            }
         }
         self.seal();
+        if let (1.., Err(why)) = (refused, allowed) {
+            self.lose(refused, Refusal::Quota, why);
+        }
+        taken
+    }
+
+    /// Whether the journal has no room for more, once what is gathered stands in it.
+    fn is_full(&self) -> bool {
+        let (bytes, events) = self.journal.as_ref().map_or((0, 0), |journal| (journal.len, journal.next));
+        let quota = self.opener.quota();
+        bytes + self.out.bytes.len() as u64 >= quota.journal_bytes()
+            || events + self.out.events + self.builder.len() as u32 >= quota.journal_events()
     }
 
     fn admit(&mut self, slot: &Slot) {
@@ -227,15 +244,14 @@ impl Writer {
             self.channel.counters.redacted.fetch_add(admitted.redacted, Ordering::Relaxed);
         }
         let bytes: Cow<'_, [u8]> = admitted.bytes;
-        if alone || slot.class() != self.class || self.builder.is_full_for(bytes.len()) {
+        if alone {
+            return self.write_milestone(slot.micros(), &bytes);
+        }
+        if slot.class() != self.class || self.builder.is_full_for(bytes.len()) {
             self.seal();
         }
         self.class = slot.class();
         self.builder.push(slot.micros(), &bytes);
-        if alone {
-            self.out.urgent = true;
-            self.seal();
-        }
     }
 
     fn seal(&mut self) {
@@ -243,47 +259,52 @@ impl Writer {
         if events == 0 {
             return;
         }
-        let (id, next) = match self.open_journal() {
-            Ok(journal) => (journal.id(), journal.next),
+        let (id, next, origin) = match self.open_journal() {
+            Ok(journal) => (journal.id(), journal.next, journal.origin),
             Err(why) => {
                 self.builder = BlockBuilder::new();
-                return self.lose(events, why);
+                return self.lose(events, Refusal::Disk, why);
             }
         };
-        let first = next + self.out.events;
-        self.out.blocks += self.builder.seal(id, first, self.class, self.origin_id, &mut self.out.bytes);
+        let (first, before) = (next + self.out.events, self.out.bytes.len());
+        self.out.blocks += self.builder.seal(id, first, self.class, origin, &mut self.out.bytes);
+        self.opener.spend_room(self.out.bytes.len() - before);
         self.out.events += events;
     }
 
-    /// The journal to append to: the one at hand, a small free one, or a new one.
+    /// The journal to append to: the one at hand, or another.
     fn open_journal(&mut self) -> Result<&Journal, String> {
-        self.room.check()?;
-        let now = clock::monotonic();
-        if self.journal.is_none() && self.retry_at.is_none_or(|at| at <= now) {
-            let directory = self.installation.journals();
-            self.look_who_we_are();
-            let adopted = Journal::adopt(&directory, self.origin.epoch(), self.origin_id);
-            let opened = match adopted {
-                Some((journal, damaged)) => {
-                    self.channel.counters.damaged.fetch_add(damaged, Ordering::Relaxed);
-                    Ok(journal)
-                }
-                None => Journal::create(&directory, &self.origin),
-            };
-            match opened {
-                Ok(journal) => {
-                    self.journal = Some(journal);
-                    self.named = true;
-                    self.turn = TurnMark { then: self.turn_now(), looked_at: now };
-                    self.retry_at = None;
-                }
-                Err(error) => {
-                    self.retry_at = Some(now + TURN_LOOK_EVERY);
-                    return Err(format!("no journal can be made in {}: {error}", directory.display()));
-                }
+        self.opener.check_room()?;
+        match &mut self.journal {
+            Some(journal) => Ok(journal),
+            none => {
+                let journal = self.opener.open()?;
+                self.named = true;
+                let then = turned_at(&self.installation);
+                self.turn = TurnMark { then, looked_at: clock::monotonic() };
+                Ok(none.insert(journal))
             }
         }
-        self.journal.as_ref().ok_or_else(|| "no journal could be made a moment ago".into())
+    }
+
+    /// Writes a milestone into a journal that is let go of with the next append: no quota reaches it there, and
+    /// whoever holds the store takes it first.
+    fn write_milestone(&mut self, micros: u64, event: &[u8]) {
+        let written = self.opener.check_room().and_then(|()| {
+            let journal = match &mut self.milestones {
+                Some(journal) => journal,
+                none => none.insert(self.opener.open_for_milestones()?),
+            };
+            let (mut builder, mut block) = (BlockBuilder::new(), Vec::new());
+            builder.push(micros, event);
+            let (id, next, origin) = (journal.id(), journal.next, journal.origin);
+            let blocks = builder.seal(id, next, Class::Milestone, origin, &mut block);
+            journal.append(&block, blocks, 1).map_err(|error| cannot_append(journal, &error))
+        });
+        match written {
+            Ok(()) => drop(self.channel.counters.accepted.fetch_add(1, Ordering::Relaxed)),
+            Err(why) => self.lose(1, Refusal::Disk, why),
+        }
     }
 
     /// Writes what was refused, redacted and damaged since the last time: at once when asked, else once a
@@ -295,6 +316,7 @@ impl Writer {
         }
         self.counts_at = now;
         let counters = &self.channel.counters;
+        counters.damaged.fetch_add(self.opener.take_damaged(), Ordering::Relaxed);
         let refused = Refusal::ALL.map(|reason| (reason as u8, counters.refused(reason)));
         let counted = Counts {
             refused: refused.into(),
@@ -307,14 +329,17 @@ impl Writer {
             return;
         }
         // What cannot be written now is written with what comes later.
-        let Ok((id, next)) = self.open_journal().map(|journal| (journal.id(), journal.next)) else { return };
-        let first = next + self.out.events;
-        write_note(Kind::Counts, id, first, self.origin_id, &since, &mut self.out.bytes);
+        let Ok(journal) = self.open_journal() else { return };
+        let (id, next, origin) = (journal.id(), journal.next, journal.origin);
+        write_note(Kind::Counts, id, next + self.out.events, origin, &since, &mut self.out.bytes);
         self.out.counted = Some(counted);
     }
 
     /// Appends what is sealed. What the disk does not take is refused, and whoever waits is told.
     fn append(&mut self) {
+        if let Some(journal) = self.milestones.take() {
+            self.let_go(journal);
+        }
         if self.out.bytes.is_empty() {
             return;
         }
@@ -322,15 +347,14 @@ impl Writer {
         if let Some(journal) = &mut self.journal {
             match journal.append(&batch.bytes, batch.blocks, batch.events) {
                 Ok(()) => {
-                    journal.urgent |= batch.urgent;
                     self.is_losing &= batch.events == 0;
                     self.counted = batch.counted.unwrap_or_else(|| std::mem::take(&mut self.counted));
                     self.channel.counters.accepted.fetch_add(batch.events.into(), Ordering::Relaxed);
                     self.sync.appended(&journal.file, std::mem::take(&mut self.named));
                 }
                 Err(error) => {
-                    let why = format!("cannot append to {}: {error}", journal.path.display());
-                    self.lose(batch.events, why);
+                    let why = cannot_append(journal, &error);
+                    self.lose(batch.events, Refusal::Disk, why);
                 }
             }
         }
@@ -338,13 +362,18 @@ impl Writer {
         self.out.bytes = batch.bytes;
     }
 
-    /// Counts events that the disk did not take; whoever syncs next is told.
-    fn lose(&mut self, events: u32, why: String) {
-        if !std::mem::replace(&mut self.is_losing, true) {
-            log::error!("{why}: events are refused until there is room");
-        }
-        self.channel.counters.refuse(Refusal::Disk, events.into());
+    /// Counts events for which there is no place; whoever syncs next is told.
+    fn lose(&mut self, events: u32, reason: Refusal, why: String) {
+        self.say(&why);
+        self.channel.counters.refuse(reason, events.into());
         self.failure = Some(why);
+    }
+
+    /// Says once why events are refused, until some are taken again.
+    fn say(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.is_losing, true) {
+            log::error!("{why}; what comes meanwhile is refused");
+        }
     }
 
     fn turn_if_due(&mut self, asked: bool, last: bool) {
@@ -360,36 +389,31 @@ impl Writer {
             self.channel.counters.damaged.fetch_add(1, Ordering::Relaxed);
         }
         // Time stamps are compared for equality alone, so a clock that jumps does no harm.
-        let turn_asked = looks && self.turn_now() != self.turn.then;
-        let Some(journal) = &self.journal else { return };
-        let full = journal.len >= if last { JOURNAL_ADOPT_BYTES_MAX } else { JOURNAL_BYTES };
-        let due = full || journal.urgent || (journal.has_events() && (asked || turn_asked));
-        if !due {
-            return;
-        }
-        if let Some(mut journal) = self.journal.take() {
-            if let Err(error) = journal.end(self.origin_id) {
-                log::warn!("{} ends without its end: {error}", journal.path.display());
-            }
-            self.sync.turned(journal);
+        let turn_asked = looks && turned_at(&self.installation) != self.turn.then;
+        let quota = self.opener.quota();
+        let (bytes, events) = (quota.journal_bytes(), quota.journal_events());
+        let is_due = |journal: &mut Journal| {
+            let full = journal.len >= if last { JOURNAL_ADOPT_BYTES_MAX } else { bytes };
+            full || journal.next >= events || (journal.has_any && (asked || turn_asked))
+        };
+        if let Some(journal) = self.journal.take_if(is_due) {
+            self.let_go(journal);
         }
     }
 
-    /// The directory and the device id as they are now: either may have been removed since the last journal.
-    fn look_who_we_are(&mut self) {
-        let mended = self.installation.create().and_then(|strangers| {
-            Ok(strangers + u64::from(self.installation.mend_device_id(&self.origin.device_id)?))
-        });
-        self.channel.counters.damaged.fetch_add(mended.unwrap_or(0), Ordering::Relaxed);
-        let id = self.installation.device_id_or_new();
-        if let Some(device_id) = id.ok().filter(|id| *id != self.origin.device_id) {
-            self.origin.device_id = device_id;
-            self.origin_id = self.origin.id();
+    fn let_go(&mut self, mut journal: Journal) {
+        if let Err(error) = journal.end() {
+            log::warn!("{} ends without its end: {error}", journal.path.display());
         }
+        self.sync.turned(journal);
     }
+}
 
-    /// When somebody last touched `turn`.
-    fn turn_now(&self) -> Option<SystemTime> {
-        std::fs::symlink_metadata(self.installation.turn()).and_then(|found| found.modified()).ok()
-    }
+fn cannot_append(journal: &Journal, error: &io::Error) -> String {
+    format!("cannot append to {}: {error}", journal.path.display())
+}
+
+/// When somebody last touched `turn`.
+fn turned_at(installation: &Installation) -> Option<SystemTime> {
+    std::fs::symlink_metadata(installation.turn()).and_then(|found| found.modified()).ok()
 }

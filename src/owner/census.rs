@@ -7,7 +7,7 @@ use crate::block::{Block, Epoch, Kind, Origin};
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, Found, JournalError, JournalName, oldest};
 use crate::product::Mode;
-use crate::spool::{Books, DEFAULT, DropReason, LOCAL, Ledger};
+use crate::spool::{Books, DEFAULT, DropReason, Ledger};
 
 /// How many times the ledger is read again when it changes meanwhile.
 const TRIES: usize = 20;
@@ -157,7 +157,7 @@ impl Census {
 
     fn add(&mut self, block: &Block<'_>, mode: Option<Mode>, foreign: bool) {
         let events = u64::from(block.count);
-        let account = self.books.account(if mode == Some(Mode::Local) { LOCAL } else { DEFAULT });
+        let account = self.books.account(mode.unwrap_or_default().destination());
         account.accepted += events;
         if foreign {
             account.drop(DropReason::Consent, events);

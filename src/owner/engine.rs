@@ -15,15 +15,15 @@ use crate::block::{Epoch, read_block, single};
 use crate::clock;
 use crate::delivery::{Courier, Damage, Job, Parcel, Report};
 use crate::error::{Error, Result};
-use crate::installation::Installation;
+use crate::installation::{Installation, fs};
 use crate::journal::oldest;
 use crate::limits::{
-    BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, HAND_OVER_GRACE, OWED_BYTES, QUOTA_LOOK_EVERY, REQUEST_TIMEOUT,
+    BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, REQUEST_TIMEOUT,
     TURN_EVERY,
 };
 use crate::product::Quota;
 use crate::spool::{
-    self, DEFAULT, DeadLetter, DropReason, Intake, Ledger, Outcome, Owner, Spool, SpoolError, Step,
+    self, DEFAULT, DeadLetter, DropReason, Intake, Keeper, Ledger, Outcome, Owner, Spool, SpoolError, Step,
     known_device_id, reached,
 };
 
@@ -40,9 +40,9 @@ pub(super) struct Engine {
     /// Kept, since a channel that nobody can send into is always ready, and nothing would ever wait for it.
     _reporting: Sender<Report>,
     next_job: u64,
-    quota: Quota,
-    /// When the directory was last looked at for its quota.
-    quota_at: Option<Instant>,
+    keeper: Keeper,
+    /// Bytes of blocks that a destination may be owed before intake waits.
+    owed_bytes_max: u64,
     /// When writers were last asked to let go of what they have.
     turned_at: Option<Instant>,
     pub(super) requests: u64,
@@ -81,8 +81,8 @@ impl Engine {
             reports,
             _reporting: sender,
             next_job: 0,
-            quota,
-            quota_at: None,
+            keeper: Keeper::new(quota),
+            owed_bytes_max: OWED_BYTES.min(quota.journal_bytes()),
             turned_at: None,
             requests: 0,
             bytes: 0,
@@ -99,19 +99,36 @@ impl Engine {
         }
         let now = clock::monotonic();
         self.ask_for_turn(now);
-        let wanted =
-            self.destinations.iter().any(|destination| self.spool.owed(destination.number).1 < OWED_BYTES);
+        let wanted = self.wants_more();
         let more = self.intake.step(&mut self.spool, !wanted)?;
         busy |= more;
         for index in 0..self.destinations.len() {
             busy |= self.dispatch(index, now, more)?;
         }
-        if self.quota_at.is_none_or(|at| now.duration_since(at) >= QUOTA_LOOK_EVERY) {
-            self.quota_at = Some(now);
-            self.spool.keep_quota(&mut self.intake, &self.quota)?;
-        }
         self.spool.tidy(false)?;
         Ok(busy)
+    }
+
+    /// Whether a destination has room for more, and the disk for what the store takes.
+    fn wants_more(&self) -> bool {
+        let owed = self.destinations.iter().map(|destination| self.spool.owed(destination.number).1);
+        let free = || fs::free_bytes(self.installation.directory()).unwrap_or(u64::MAX);
+        match owed.min() {
+            Some(0) => true,
+            Some(owed) => owed < self.owed_bytes_max && free() >= INTAKE_ROOM_BYTES,
+            None => false,
+        }
+    }
+
+    /// Drops what is above the quota. `true` where there is more to be dropped at once. Not for who is about to
+    /// deliver everything.
+    pub(super) fn keep_quota(&mut self) -> Result<bool> {
+        Ok(self.spool.keep_quota(&mut self.intake, &mut self.keeper)?)
+    }
+
+    /// Drops what has waited too long.
+    pub(super) fn drop_aged(&mut self) -> Result<()> {
+        Ok(self.spool.drop_aged(&mut self.intake, &self.keeper)?)
     }
 
     /// Waits until there is a report or a word on `other`, at most so long, and not beyond the next try.

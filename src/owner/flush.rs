@@ -65,6 +65,7 @@ impl Engine {
         deadline: Instant,
         progress: &mut dyn FnMut(&FlushReport) -> bool,
     ) -> Result<FlushReport> {
+        self.drop_aged()?;
         let before = self.before();
         let mut held = self.ask_holders()?;
         self.destinations.iter_mut().for_each(Destination::begin_flush);

@@ -102,16 +102,16 @@ impl Settings {
     }
 
     /// Makes the origin of this process's events, once the device id is known.
-    pub(crate) fn origin(&self) -> impl FnOnce(String) -> Origin + Send + 'static {
+    pub(crate) fn origin(&self) -> impl Fn(String) -> Origin + Send + 'static {
         let (product, mode) = (self.product.clone(), self.mode);
         move |device_id| {
             let host = Host::this();
             Origin {
                 device_id,
-                product: product.name,
-                product_version: product.version,
-                runtime: product.runtime,
-                runtime_version: product.runtime_version,
+                product: product.name.clone(),
+                product_version: product.version.clone(),
+                runtime: product.runtime.clone(),
+                runtime_version: product.runtime_version.clone(),
                 platform: host.platform,
                 architecture: host.architecture,
                 mode,

@@ -222,7 +222,7 @@ impl Store {
         let mut probed_at = clock::monotonic();
         let mut checked_at = probed_at;
         loop {
-            let busy = engine.step()?;
+            let busy = engine.step()? | engine.keep_quota()?;
             match self.control.try_recv() {
                 Ok(request) => self.flush(engine, &request)?,
                 Err(TryRecvError::Empty) => {}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::product::{Declared, Mode, Product};
+use crate::product::{Declared, Drops, Mode, Product};
 
 /// Largest product file that is read.
 const BYTES_MAX: u64 = 1 << 20;
@@ -40,8 +40,10 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct QuotaTable {
     bytes: Option<u64>,
+    events: Option<u64>,
     age_days: Option<u32>,
     files: Option<usize>,
+    drop: Option<Drops>,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +85,7 @@ impl Product {
     /// format = "otlp"
     /// mode = "on"
     /// free_disk_min = 67108864        # bytes that are left to others
-    /// quota = { bytes = 67108864, age_days = 90, files = 4096 }
+    /// quota = { bytes = 67108864, events = 1000000, age_days = 90, files = 4096, drop = "oldest" }
     /// ```
     ///
     /// # Errors
@@ -128,8 +130,10 @@ impl From<File> for Product {
             let day = Duration::from_secs(24 * 3600);
             let quota = &mut product.quota;
             quota.bytes = table.bytes.unwrap_or(quota.bytes);
+            quota.events = table.events.unwrap_or(quota.events);
             quota.age = table.age_days.map_or(quota.age, |days| day * days);
             quota.files = table.files.unwrap_or(quota.files);
+            quota.drops = table.drop.unwrap_or(quota.drops);
         }
         if let Some(Events::Tables(events)) = file.events {
             let events = events.into_iter().map(|(name, Keys { keys })| (name, keys)).collect();
@@ -166,7 +170,7 @@ mod tests {
             format = "otlp"
             mode = "local"
             free_disk_min = 1
-            quota = { bytes = 2, age_days = 3, files = 4 }
+            quota = { bytes = 2, events = 5, age_days = 3, files = 4, drop = "newest" }
             [events.job_finished]
             keys = ["rows", "ok"]
             "#,
@@ -177,7 +181,8 @@ mod tests {
         assert_eq!(product.opt_out_env.as_deref(), Some("ACME_TELEMETRY"));
         assert_eq!(product.endpoint.as_deref(), Some("http://127.0.0.1:4318/v1/logs"));
         assert_eq!(product.mode, Mode::Local);
-        let quota = Quota { bytes: 2, age: Duration::from_secs(3 * 86_400), files: 4 };
+        let age = Duration::from_secs(3 * 86_400);
+        let quota = Quota { bytes: 2, events: 5, age, files: 4, drops: Drops::Newest };
         assert_eq!((product.free_disk_min, product.quota), (1, quota));
         assert!(product.declared.has("job_finished") && !product.declared.has("job_started"));
         assert!(product.milestones.contains("first_job"));
@@ -195,6 +200,7 @@ mod tests {
             ("name = 'a'\nversion = '1'\ncolour = 'red'", "colour"),
             ("name = 'a'\nversion = '1'\nevents = 'all'", "\"any\""),
             ("name = 'a'\nversion = '1'\nmode = 'sometimes'", "sometimes"),
+            ("name = 'a'\nversion = '1'\nquota = { drop = 'all' }", "all"),
             ("name = 'a b'\nversion = '1'", "a b"),
             ("name = ", "line 1"),
         ] {

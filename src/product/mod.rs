@@ -19,7 +19,8 @@ use crate::limits::FREE_DISK_BYTES_MIN;
 
 pub(crate) use declared::{Declared, Keys};
 pub use mode::Mode;
-pub(crate) use quota::Quota;
+pub(crate) use mode::{DEFAULT, LOCAL};
+pub(crate) use quota::{Drops, Quota};
 
 /// The product whose usage is reported: its name on the wire, its telemetry directory, what it declares.
 ///
@@ -175,10 +176,33 @@ impl Product {
     }
 
     /// How many bytes the telemetry directory may take: where it takes more, the oldest events are dropped,
-    /// and counted. Milestones stay. Defaults to 64 MiB.
+    /// and counted; but first those of a name that holds more than half, so that one loop cannot evict
+    /// everybody else. Milestones stay. Defaults to 64 MiB; whatever else is there, half of it is for events.
     #[must_use]
     pub fn quota_bytes(mut self, bytes: u64) -> Self {
         self.quota.bytes = bytes;
+        self
+    }
+
+    /// How many events may wait. Defaults to as many as there is room for.
+    #[must_use]
+    pub fn quota_events(mut self, events: u64) -> Self {
+        self.quota.events = events;
+        self
+    }
+
+    /// How many files the events that wait may lie in. Defaults to 4,096.
+    #[must_use]
+    pub fn quota_files(mut self, files: usize) -> Self {
+        self.quota.files = files;
+        self
+    }
+
+    /// Drops the newest events where the quota is used up, instead of the oldest: they are refused for
+    /// [`crate::Refusal::Quota`] until there is room again.
+    #[must_use]
+    pub fn quota_drops_newest(mut self) -> Self {
+        self.quota.drops = Drops::Newest;
         self
     }
 

@@ -2,6 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The destination of events that are delivered over the network.
+pub(crate) const DEFAULT: &str = "default";
+
+/// The destination of events that stay on this host.
+pub(crate) const LOCAL: &str = "local";
+
 /// How far events go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -24,6 +30,11 @@ impl Mode {
             Mode::Local => "local",
             Mode::Off => "off",
         }
+    }
+
+    /// The destination of its events.
+    pub(crate) fn destination(self) -> &'static str {
+        if self == Mode::Local { LOCAL } else { DEFAULT }
     }
 }
 

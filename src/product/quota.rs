@@ -2,21 +2,57 @@
 
 use std::time::Duration;
 
-use crate::limits::{QUOTA_AGE, QUOTA_BYTES, QUOTA_FILES};
+use serde::Deserialize;
 
-/// What the telemetry directory may take. Where it takes more, the oldest events go first; milestones stay.
+use crate::limits::{
+    JOURNAL_BYTES, JOURNAL_BYTES_MIN, JOURNAL_EVENTS_MAX, QUOTA_AGE, QUOTA_BYTES, QUOTA_EVENTS, QUOTA_FILES,
+    QUOTA_PARTS,
+};
+
+/// What the telemetry directory may take. Milestones are outside: their journals are their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Quota {
-    /// Of all files.
+    /// Of the whole directory on disk.
     pub(crate) bytes: u64,
+    /// That wait.
+    pub(crate) events: u64,
     /// How long an event may wait.
     pub(crate) age: Duration,
     /// Journals.
     pub(crate) files: usize,
+    pub(crate) drops: Drops,
+}
+
+/// What goes where there is too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Drops {
+    /// What has waited longest, and of a name that holds more than half before all others.
+    Oldest,
+    /// What comes now: it is refused.
+    Newest,
 }
 
 impl Default for Quota {
     fn default() -> Self {
-        Self { bytes: QUOTA_BYTES, age: QUOTA_AGE, files: QUOTA_FILES }
+        Self {
+            bytes: QUOTA_BYTES,
+            events: QUOTA_EVENTS,
+            age: QUOTA_AGE,
+            files: QUOTA_FILES,
+            drops: Drops::Oldest,
+        }
+    }
+}
+
+impl Quota {
+    /// What one journal may grow to: what is dropped at once, and what nobody can drop while it is held.
+    pub(crate) fn journal_bytes(&self) -> u64 {
+        (self.bytes / QUOTA_PARTS).clamp(JOURNAL_BYTES_MIN, JOURNAL_BYTES)
+    }
+
+    /// The same in events.
+    pub(crate) fn journal_events(&self) -> u32 {
+        (self.events / QUOTA_PARTS).clamp(1, JOURNAL_EVENTS_MAX.into()) as u32
     }
 }

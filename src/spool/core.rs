@@ -293,7 +293,8 @@ impl Spool {
         Ok(())
     }
 
-    /// Writes a drained store anew under the next number: sled gives no space back.
+    /// Writes a drained store anew under the next number: sled gives no space back. A disk without room for the
+    /// new one is no reason to stop working with the old one.
     fn rewrite(&mut self) -> Result<(), SpoolError> {
         let old = self.installation.store(self.number);
         let mut pairs = Changes::new();
@@ -313,7 +314,12 @@ impl Spool {
         }
         let number = self.number + 1;
         let path = self.installation.store(number);
-        Store::create(&path, self.store.generation() + 1, pairs)?;
+        if let Err(error) = Store::create(&path, self.store.generation() + 1, pairs) {
+            log::warn!("{} takes more room than it needs: {error}", old.display());
+            // It is tried again when there is more to be gained.
+            self.bytes_when_new = self.store.bytes();
+            return Ok(());
+        }
         reached(Step::StoreMade);
         let store = Store::open(&path, self.store.generation(), |_, _| Ok(()))?;
         std::mem::replace(&mut self.store, store).close()?;

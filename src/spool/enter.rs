@@ -1,5 +1,6 @@
 //! Enters the blocks of a taken journal into the store, a few a transaction.
 
+use super::DEFAULT;
 use super::books::DropReason;
 use super::core::{Spool, SpoolError};
 use super::intake::Reading;
@@ -8,7 +9,6 @@ use super::ledger::{Mark, Taken};
 use super::queue::BlockInfo;
 use super::step::{Step, reached};
 use super::store::Changes;
-use super::{DEFAULT, destination_of};
 use crate::block::{Block, Class, Counts, End, Kind, Origin, encode};
 use crate::journal::Found;
 
@@ -97,7 +97,7 @@ impl Spool {
             self.damage(taken);
             return self.accept(taken, DEFAULT, events, Some(DropReason::Damaged));
         };
-        let destination = destination_of(mode);
+        let destination = mode.destination();
         if block.class == Class::Milestone && !self.mark(block, entering) {
             return self.accept(&mut entering.taken, destination, events, Some(DropReason::AlreadyReached));
         }

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use super::books::DropReason;
 use super::core::{Spool, SpoolError};
-use super::destination_of;
 use super::keys;
 use super::ledger::Taken;
 use super::step::{Step, reached};
@@ -290,7 +289,7 @@ impl Spool {
                     let known = modes.get(&block.origin).copied();
                     let mode = known.or_else(|| Some(self.origins.get(&block.origin)?.mode));
                     let events = u64::from(block.count);
-                    self.accept(&mut taken, destination_of(mode.unwrap_or_default()), events, Some(reason));
+                    self.accept(&mut taken, mode.unwrap_or_default().destination(), events, Some(reason));
                     discarded += events;
                 }
                 Found::Block { block, .. } if block.kind == Kind::Origin => {

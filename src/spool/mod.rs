@@ -29,25 +29,13 @@ mod store;
 #[cfg(test)]
 mod model;
 
-use crate::product::Mode;
-
-pub use books::DropReason;
-pub(crate) use books::{Account, Books};
+pub(crate) use crate::product::{DEFAULT, LOCAL};
+pub(crate) use books::{Account, Books, DropReason};
 pub(crate) use core::{DeadLetter, Spool, SpoolError};
 pub(crate) use intake::Intake;
 pub(crate) use ledger::{LastWord, Ledger, Owner, known_device_id};
 pub(crate) use queue::Lease;
+pub(crate) use quota::Keeper;
 pub(crate) use settle::Outcome;
 pub(crate) use step::{Step, reached};
 pub(crate) use store::is_usable;
-
-/// The destination of events that are delivered over the network.
-pub(crate) const DEFAULT: &str = "default";
-
-/// The destination of events that stay on this host.
-pub(crate) const LOCAL: &str = "local";
-
-/// The destination of the events of a mode.
-fn destination_of(mode: Mode) -> &'static str {
-    if mode == Mode::Local { LOCAL } else { DEFAULT }
-}

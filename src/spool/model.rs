@@ -10,14 +10,16 @@ use super::*;
 use crate::Event;
 use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, read_block, single};
 use crate::clock;
-use crate::installation::Installation;
-use crate::journal::Journal;
+use crate::installation::{Installation, fs};
+use crate::journal::{Cut, Journal, cut, oldest};
 use crate::product::{Mode, Quota};
 
 #[derive(Debug, Clone)]
 enum Operation {
     /// A writer leaves a journal with so many events, in blocks of so many.
     Append { events: u32, a_block: u32 },
+    /// A writer makes room: the events of the oldest free journal go.
+    Cut,
     /// Intake does so many steps.
     TakeIn { steps: u32 },
     /// A batch is leased, and this becomes of it.
@@ -54,6 +56,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ];
     prop_oneof![
         4 => (1..400u32, 1..60u32).prop_map(|(events, a_block)| Operation::Append { events, a_block }),
+        1 => Just(Operation::Cut),
         6 => (1..5u32).prop_map(|steps| Operation::TakeIn { steps }),
         8 => (1..300usize, fate).prop_map(|(events, fate)| Operation::Lease { events, fate }),
         3 => any::<bool>().prop_map(|at_once| Operation::Tidy { at_once }),
@@ -77,6 +80,8 @@ struct World {
     forgetful: bool,
     /// How many stores were lost: each counts as one damage.
     losses: u64,
+    /// Events that writers cut out of free journals.
+    cut: u64,
 }
 
 impl World {
@@ -89,6 +94,7 @@ impl World {
             ended: BTreeMap::new(),
             forgetful: false,
             losses: 0,
+            cut: 0,
         };
         world.installation().create().unwrap();
         world.open();
@@ -128,6 +134,11 @@ impl World {
             journal.append(&out, blocks, count).unwrap();
         }
         self.intake.look_again();
+    }
+
+    fn keep_quota(&mut self, intake: &mut Intake, quota: Quota) {
+        let mut keeper = Keeper::new(quota);
+        while self.spool().keep_quota(intake, &mut keeper).unwrap() {}
     }
 
     fn addresses(&mut self, leases: &[Lease]) -> Vec<Address> {
@@ -193,6 +204,15 @@ impl World {
     fn apply(&mut self, operation: &Operation) {
         match *operation {
             Operation::Append { events, a_block } => self.append(events, a_block),
+            Operation::Cut => {
+                let directory = self.installation().journals();
+                for name in oldest(&directory, 1, |_| true).unwrap() {
+                    let path = directory.join(name.to_string());
+                    let out = cut(&path, Origin::sample().epoch(), Cut::All).unwrap().unwrap();
+                    self.appended.retain(|address| address.journal != name.id);
+                    self.cut += out.removed;
+                }
+            }
             Operation::TakeIn { steps } => {
                 let mut intake = std::mem::take(&mut self.intake);
                 for _ in 0..steps {
@@ -254,7 +274,8 @@ impl World {
         assert!(lost.is_empty(), "{} of {} events vanished", lost.len(), self.appended.len());
         self.check();
         let account = self.spool().books().total();
-        assert_eq!(account.accepted, self.appended.len() as u64, "{account:?}");
+        assert_eq!(account.accepted, self.appended.len() as u64 + self.cut, "{account:?}");
+        assert_eq!(account.dropped.get(&DropReason::Quota).copied().unwrap_or(0), self.cut);
         let (damaged, losses) = (self.spool().books().damaged, self.losses);
         assert_eq!(damaged, losses, "sound journals were taken for damaged ones");
         let files = |directory| std::fs::read_dir(directory).unwrap().count();
@@ -435,18 +456,18 @@ fn where_the_quota_is_used_up_the_oldest_events_go_first_and_milestones_stay() {
     let mut world = World::new();
     let milestone = {
         let origin = Origin::sample();
-        let mut journal = Journal::create(&world.installation().journals(), &origin).unwrap();
+        let directory = world.installation().journals();
+        let mut journal = Journal::create_for_milestones(&directory, &origin).unwrap();
         let mut builder = BlockBuilder::new();
         builder.push(1, Event::new("first_job").bytes());
         let mut out = Vec::new();
         let blocks = builder.seal(journal.id(), 0, Class::Milestone, origin.id(), &mut out);
         journal.append(&out, blocks, 1).unwrap();
-        journal.urgent = true;
-        journal.end(origin.id()).unwrap();
+        journal.end().unwrap();
         journal.id()
     };
     for _ in 0..20 {
-        world.append(2_000, 100);
+        world.append(20_000, 128);
         // Names are told apart by their milliseconds.
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
@@ -455,14 +476,18 @@ fn where_the_quota_is_used_up_the_oldest_events_go_first_and_milestones_stay() {
     for _ in 0..4 {
         intake.step(world.spool(), false).unwrap();
     }
-    let all: u64 = size(&world.installation().journals()) + size(&world.installation().taken());
-    let quota = Quota { bytes: world.spool().store.bytes() + all / 2, ..Quota::default() };
-    world.spool().keep_quota(&mut intake, &quota).unwrap();
-    let left = size(&world.installation().journals()) + size(&world.installation().taken());
-    assert!(left <= all / 2 && left > all / 3, "{left} of {all}");
+    let journals = names(world.installation().journals());
+    let all = size(&world.installation().journals()) + size(&world.installation().taken());
+    let bytes = fs::disk_bytes(world.directory.path()) - all / 2;
+    world.keep_quota(&mut intake, Quota { bytes, ..Quota::default() });
+    let kept = fs::disk_bytes(world.directory.path());
+    assert!(kept <= bytes && kept > bytes - all / 6, "{kept} of {bytes}");
+    let mut newest = names(world.installation().journals());
+    newest.sort_unstable();
+    assert!(journals.iter().filter(|name| **name >= newest[0]).count() == newest.len(), "the oldest went");
     let account = world.spool().books().total();
     let dropped = account.dropped[&DropReason::Quota];
-    assert!((19_000..=24_000).contains(&dropped), "{dropped}");
+    assert!((190_000..=240_000).contains(&dropped), "{dropped}");
     assert_eq!(account.dropped.len(), 1);
     world.check();
 
@@ -472,7 +497,7 @@ fn where_the_quota_is_used_up_the_oldest_events_go_first_and_milestones_stay() {
     leases.clear();
 
     let aged = Quota { age: std::time::Duration::ZERO, ..Quota::default() };
-    world.spool().keep_quota(&mut intake, &aged).unwrap();
+    world.keep_quota(&mut intake, aged);
     let account = world.spool().books().total();
     assert_eq!(account.dropped[&DropReason::Age] + dropped, account.accepted - account.waiting());
     assert_eq!(account.waiting(), 1, "all but the milestone: {account:?}");
@@ -512,7 +537,8 @@ fn of_the_dead_letters_the_newest_are_kept_and_they_are_no_reason_to_write_the_s
 fn a_milestone_in_a_journal_that_was_only_begun_outlives_the_quota() {
     let mut world = World::new();
     let origin = Origin::sample();
-    let mut journal = Journal::create(&world.installation().journals(), &origin).unwrap();
+    let directory = world.installation().journals();
+    let mut journal = Journal::create_for_milestones(&directory, &origin).unwrap();
     let mut builder = BlockBuilder::new();
     for index in 0..100 {
         let class = if index == 99 { Class::Milestone } else { Class::Bulk };
@@ -522,14 +548,13 @@ fn a_milestone_in_a_journal_that_was_only_begun_outlives_the_quota() {
         journal.append(&out, blocks, 1).unwrap();
         world.appended.insert(Address { journal: journal.id(), index });
     }
-    journal.urgent = true;
-    journal.end(origin.id()).unwrap();
+    journal.end().unwrap();
     let milestone = Address { journal: journal.id(), index: 99 };
     drop(journal);
     let mut intake = Intake::default();
     intake.step(world.spool(), false).unwrap();
-    let nothing = Quota { bytes: 0, age: std::time::Duration::ZERO, files: 0 };
-    world.spool().keep_quota(&mut intake, &nothing).unwrap();
+    let nothing = Quota { bytes: 0, age: std::time::Duration::ZERO, files: 0, ..Quota::default() };
+    world.keep_quota(&mut intake, nothing);
     while intake.step(world.spool(), false).unwrap() {}
     let first = world.spool().lease(0, 1, u64::MAX);
     assert_eq!(world.addresses(&first), [milestone]);

@@ -1,7 +1,11 @@
 //! Keeps the telemetry directory within its quota: the oldest events go first, booked, and milestones stay.
+//!
+//! A name that holds more than half of it goes before all others, its oldest events first: it is cut out of the
+//! journals that it shares with them, so that one loop cannot evict everybody else.
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::time::Instant;
 
 use super::books::DropReason;
 use super::core::{Spool, SpoolError};
@@ -10,39 +14,75 @@ use super::queue::Lease;
 use super::settle::Outcome;
 use crate::block::{Class, JournalId};
 use crate::clock;
-use crate::journal::{JournalName, oldest};
-use crate::product::Quota;
+use crate::installation::Installation;
+use crate::journal::{Cut, Excess, JournalName, Loud, LoudJournal, Meter, cut, has_only, oldest};
+use crate::limits::{QUOTA_DROPS_MAX, QUOTA_LOOK_EVERY};
+use crate::product::{Drops, Quota};
 
-/// What the files of a directory take.
-#[derive(Default)]
-struct Usage {
-    bytes: u64,
-    files: usize,
+/// What the directory may take, and when it was looked at for it.
+pub(crate) struct Keeper {
+    quota: Quota,
+    meter: Meter,
+    looked_at: Option<Instant>,
+}
+
+impl Keeper {
+    pub(crate) fn new(quota: Quota) -> Self {
+        Self { quota, meter: Meter::default(), looked_at: None }
+    }
+
+    /// Whether it is time for a look; with it, the look is made.
+    fn is_due(&mut self) -> bool {
+        let now = clock::monotonic();
+        let due = self.looked_at.is_none_or(|at| now.duration_since(at) >= QUOTA_LOOK_EVERY);
+        if due {
+            self.looked_at = Some(now);
+        }
+        due
+    }
+
+    fn excess(&mut self, installation: &Installation) -> Option<Excess> {
+        let usage = self.meter.measure(installation, &self.quota);
+        usage.excess(&self.quota, 1).filter(|_| self.quota.drops == Drops::Oldest)
+    }
 }
 
 impl Spool {
-    /// Drops what is too old, and the oldest of what is too much. What is with a courier is passed over.
-    pub(crate) fn keep_quota(&mut self, intake: &mut Intake, quota: &Quota) -> Result<(), SpoolError> {
-        self.drop_aged(intake, quota)?;
-        loop {
-            let usage = self.usage();
-            if usage.bytes <= quota.bytes && usage.files <= quota.files {
-                return Ok(());
-            }
-            let dropped = match self.oldest_taken() {
-                Some(id) => self.evict(id, intake, DropReason::Quota)?,
-                None => self.discard_oldest(intake, DropReason::Quota, |_| true)?,
-            };
+    /// Drops what is too old, and some of what is too much. What is with a courier is passed over. `true` where
+    /// there is more to be dropped at once.
+    pub(crate) fn keep_quota(
+        &mut self,
+        intake: &mut Intake,
+        keeper: &mut Keeper,
+    ) -> Result<bool, SpoolError> {
+        if !keeper.is_due() {
+            return Ok(false);
+        }
+        self.drop_aged(intake, keeper)?;
+        let Some(mut excess) = keeper.excess(&self.installation) else { return Ok(false) };
+        let mut loud = self.loud(&keeper.quota, excess)?;
+        for _ in 0..QUOTA_DROPS_MAX {
+            let dropped = (excess == Excess::Bytes && self.remove_aside()?)
+                || self.drop_loud(intake, &mut loud)?
+                || self.drop_oldest(intake)?;
             if !dropped {
-                return Ok(());
+                // Writers hold the rest.
+                let _ = self.installation.ask_for_turn();
+                return Ok(false);
+            }
+            match keeper.excess(&self.installation) {
+                Some(still) => excess = still,
+                None => return Ok(false),
             }
         }
+        keeper.looked_at = None;
+        Ok(true)
     }
 
     /// Drops what has waited too long. How old an event says it is does not count: it may have been brought
     /// from elsewhere. A journal has waited since it was last written to.
-    fn drop_aged(&mut self, intake: &mut Intake, quota: &Quota) -> Result<(), SpoolError> {
-        let Some(before) = clock::wall().checked_sub(quota.age) else { return Ok(()) };
+    pub(crate) fn drop_aged(&mut self, intake: &mut Intake, keeper: &Keeper) -> Result<(), SpoolError> {
+        let Some(before) = clock::wall().checked_sub(keeper.quota.age) else { return Ok(()) };
         let is_aged = |directory: &Path, name: &JournalName| {
             let found = std::fs::symlink_metadata(directory.join(name.to_string()));
             let written = found.and_then(|found| found.modified());
@@ -58,6 +98,57 @@ impl Spool {
         }
         while self.discard_oldest(intake, DropReason::Age, |name| is_aged(&journals, name))? {}
         Ok(())
+    }
+
+    /// The name that holds more than half of what there is too much of, if there is one.
+    fn loud(&self, quota: &Quota, excess: Excess) -> Result<Option<Loud>, SpoolError> {
+        let (taken, journals) = (self.installation.taken(), self.installation.journals());
+        let free = oldest(&journals, usize::MAX, |name| !name.is_now());
+        let free = free.map_err(SpoolError::io("read", journals.clone()))?;
+        let taken_in = self.taken.values().filter_map(|taken| taken.name.parse::<JournalName>().ok());
+        let taken_in = taken_in.filter(|name| !name.is_now()).map(|name| (taken.as_path(), name, true));
+        let all = taken_in.chain(free.into_iter().map(|name| (journals.as_path(), name, false)));
+        Ok((excess != Excess::Files).then(|| Loud::find(all, quota, excess)).flatten())
+    }
+
+    /// Drops the loud name's events in the oldest journal that holds some. `false` when there is none.
+    fn drop_loud(&mut self, intake: &mut Intake, loud: &mut Option<Loud>) -> Result<bool, SpoolError> {
+        let Some(loud) = loud else { return Ok(false) };
+        while let Some(journal) = loud.journals.pop_front() {
+            if self.cut(intake, &loud.name, journal)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn cut(&mut self, intake: &mut Intake, loud: &str, journal: LoudJournal) -> Result<bool, SpoolError> {
+        let LoudJournal { name, is_taken, is_alone } = journal;
+        if is_taken {
+            // What it shares with others there is little, and on its way.
+            let path = self.installation.taken().join(name.to_string());
+            let known =
+                self.taken.values().find(|taken| taken.name == name.to_string()).map(|taken| taken.id);
+            let Some(id) = known.filter(|_| is_alone && has_only(&path, loud)) else { return Ok(false) };
+            return self.evict(id, intake, DropReason::Quota);
+        }
+        let path = self.installation.journals().join(name.to_string());
+        match cut(&path, self.epoch, Cut::Named(loud)) {
+            Ok(Some(out)) if out.left == 0 => self.take_and_discard(name, DropReason::Quota),
+            Ok(out) => Ok(out.is_some_and(|out| out.removed > 0)),
+            // A full disk takes no new file; one that goes whole needs none.
+            Err(error) => {
+                log::warn!("nothing can be cut out of {}: {error}", path.display());
+                Ok(false)
+            }
+        }
+    }
+
+    fn drop_oldest(&mut self, intake: &mut Intake) -> Result<bool, SpoolError> {
+        match self.oldest_taken() {
+            Some(id) => self.evict(id, intake, DropReason::Quota),
+            None => self.discard_oldest(intake, DropReason::Quota, |_| true),
+        }
     }
 
     /// Drops what is left of a taken journal: what is in the store, and what was not yet entered.
@@ -110,20 +201,23 @@ impl Spool {
         self.queue.free().into_iter().filter(is_droppable).collect()
     }
 
-    fn usage(&self) -> Usage {
-        let mut usage = Usage { bytes: self.store.bytes(), files: 0 };
-        for directory in [self.installation.journals(), self.installation.taken()] {
-            usage.add(&directory);
+    /// Removes the oldest of what was set aside. `false` when there is none.
+    fn remove_aside(&self) -> Result<bool, SpoolError> {
+        let directories =
+            [self.installation.spool(), self.installation.journals(), self.installation.directory().into()];
+        let mut aside = Vec::new();
+        for directory in directories {
+            for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if let Some((_, stamp)) = name.split_once("aside-") {
+                    aside.push((stamp.to_owned(), entry.path()));
+                }
+            }
         }
-        usage
-    }
-}
-
-impl Usage {
-    fn add(&mut self, directory: &Path) {
-        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-            self.files += 1;
-            self.bytes += entry.metadata().map_or(0, |found| found.len());
-        }
+        let Some((_, path)) = aside.into_iter().min() else { return Ok(false) };
+        log::warn!("the quota is used up: {}, which had been set aside, is removed", path.display());
+        let removed =
+            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        removed.map_err(SpoolError::io("remove", path)).map(|()| true)
     }
 }

@@ -86,24 +86,33 @@ pub(crate) enum StoreError {
 impl Store {
     /// Makes a store with these pairs at `path`, durable with all its names.
     pub(super) fn create(path: &Path, generation: u64, pairs: Changes) -> Result<(), StoreError> {
+        let hidden = path.with_file_name(format!(".new-{}", path.file_name().unwrap_or_default().display()));
+        let made = Self::create_hidden(&hidden, path, generation, pairs);
+        if made.is_err() {
+            // It takes room that others may need.
+            let _ = std::fs::remove_dir_all(&hidden);
+        }
+        made
+    }
+
+    fn create_hidden(hidden: &Path, path: &Path, generation: u64, pairs: Changes) -> Result<(), StoreError> {
         let parent = path.parent().unwrap_or(path);
         let io_error =
             |operation| move |source| StoreError::Io { operation, path: path.to_path_buf(), source };
         fs::create_directories(parent).map_err(io_error("make"))?;
-        let hidden = parent.join(format!(".new-{}", path.file_name().unwrap_or_default().display()));
-        match std::fs::remove_dir_all(&hidden) {
+        match std::fs::remove_dir_all(hidden) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("clear")(error)),
             _ => {}
         }
-        let mut store = Self::open_db(&hidden, Sum { generation, ..Sum::default() })?;
+        let mut store = Self::open_db(hidden, Sum { generation, ..Sum::default() })?;
         for chunk in chunks(pairs) {
             store.apply(chunk)?;
             store.persist()?;
         }
         store.apply(Changes::new())?;
         store.close()?;
-        sync_tree(&hidden).map_err(io_error("sync"))?;
-        std::fs::rename(&hidden, path).map_err(io_error("rename"))?;
+        sync_tree(hidden).map_err(io_error("sync"))?;
+        std::fs::rename(hidden, path).map_err(io_error("rename"))?;
         fs::sync_directory(parent).map_err(io_error("sync the directory of"))
     }
 

@@ -2,6 +2,7 @@
 //! that answers as it was told.
 #![allow(dead_code, reason = "no test needs all of it")]
 
+pub(crate) mod host;
 pub(crate) mod receiver;
 pub(crate) mod store;
 pub(crate) mod worker;

@@ -1,0 +1,139 @@
+//! Where a writer's next journal comes from: a small free one is gone on with, or one is made.
+//!
+//! Whatever stands in the way, no place, no right, no room, has its reason, and is tried again.
+
+use std::io;
+use std::time::Instant;
+
+use super::file::Journal;
+use super::keeper::Keeper;
+use super::room::Room;
+use crate::block::Origin;
+use crate::clock;
+use crate::installation::Installation;
+use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TURN_LOOK_EVERY};
+use crate::product::Quota;
+
+/// Tells the device id that an installation was known by.
+pub(crate) type LookDeviceIdUp = fn(&Installation) -> Option<String>;
+
+/// Makes the origin of a process's events, once the device id is known.
+pub(crate) type MakeOrigin = Box<dyn Fn(String) -> Origin + Send>;
+
+pub(super) struct Opener {
+    installation: Installation,
+    /// The id that the installation was known by so far, or where to learn it.
+    known_device_id: Option<String>,
+    look_device_id_up: LookDeviceIdUp,
+    make_origin: MakeOrigin,
+    /// Places that were damaged, and are not yet counted.
+    damaged: u64,
+    room: Room,
+    keeper: Keeper,
+    /// Why no journal could be opened, and when it is tried again.
+    failed: Option<(Instant, String)>,
+}
+
+impl Opener {
+    pub(super) fn new(
+        installation: Installation,
+        look_device_id_up: LookDeviceIdUp,
+        make_origin: MakeOrigin,
+        free_disk_min: u64,
+        quota: Quota,
+    ) -> Self {
+        let room = Room::new(installation.directory(), free_disk_min);
+        let keeper = Keeper::new(installation.clone(), quota);
+        Self {
+            installation,
+            known_device_id: None,
+            look_device_id_up,
+            make_origin,
+            damaged: 0,
+            room,
+            keeper,
+            failed: None,
+        }
+    }
+
+    pub(super) fn quota(&self) -> &Quota {
+        self.keeper.quota()
+    }
+
+    /// Why nothing may be written at all now, if that is so.
+    pub(super) fn check_room(&mut self) -> Result<(), String> {
+        self.room.check()
+    }
+
+    /// Tells that so many bytes will be written.
+    pub(super) fn spend_room(&mut self, bytes: usize) {
+        self.room.spend(bytes as u64);
+    }
+
+    /// Why the quota takes nothing that comes now, if that is so. Milestones are outside of it.
+    pub(super) fn check_quota(&mut self, begins_a_journal: bool) -> Result<(), String> {
+        match self.keeper.refuses(begins_a_journal) {
+            true => Err(format!("the quota of {} is used up", self.installation.directory().display())),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes the place where journals will lie.
+    pub(super) fn prepare(&mut self) -> Result<(), String> {
+        self.try_again(|opener| opener.origin().map(|_| ()))
+    }
+
+    /// A journal to go on with.
+    pub(super) fn open(&mut self) -> Result<Journal, String> {
+        self.try_again(|opener| {
+            let origin = opener.origin()?;
+            let directory = opener.installation.journals();
+            let most = opener.quota().journal_bytes().min(JOURNAL_ADOPT_BYTES_MAX);
+            let adopt = || Journal::adopt(&directory, &origin, most);
+            let adopted = match adopt() {
+                None if opener.keeper.make_room(origin.epoch()) => adopt(),
+                adopted => adopted,
+            };
+            let Some((journal, damaged)) = adopted else { return Journal::create(&directory, &origin) };
+            opener.damaged += damaged;
+            Ok(journal)
+        })
+    }
+
+    /// A journal for milestones alone.
+    pub(super) fn open_for_milestones(&mut self) -> Result<Journal, String> {
+        self.try_again(|opener| {
+            let origin = opener.origin()?;
+            Journal::create_for_milestones(&opener.installation.journals(), &origin)
+        })
+    }
+
+    fn try_again<T>(&mut self, open: impl FnOnce(&mut Self) -> io::Result<T>) -> Result<T, String> {
+        let now = clock::monotonic();
+        if let Some((_, why)) = self.failed.as_ref().filter(|(at, _)| now < *at) {
+            return Err(why.clone());
+        }
+        let opened = open(self).map_err(|error| {
+            format!("no journal can be opened in {}: {error}", self.installation.directory().display())
+        });
+        self.failed = opened.as_ref().err().map(|why| (now + TURN_LOOK_EVERY, why.clone()));
+        opened
+    }
+
+    /// Places that were damaged since the last call.
+    pub(super) fn take_damaged(&mut self) -> u64 {
+        std::mem::take(&mut self.damaged)
+    }
+
+    /// The directory and the device id as they are now: either may have been removed since the last journal.
+    fn origin(&mut self) -> io::Result<Origin> {
+        self.damaged += self.installation.create()?;
+        let known = self.known_device_id.take().or_else(|| (self.look_device_id_up)(&self.installation));
+        if let Some(known) = known {
+            self.damaged += u64::from(self.installation.mend_device_id(&known)?);
+        }
+        let id = self.installation.device_id_or_new()?;
+        self.known_device_id = Some(id.clone());
+        Ok((self.make_origin)(id))
+    }
+}

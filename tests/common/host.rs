@@ -1,0 +1,171 @@
+//! A host program that does as it is told: a process of its own, driven line by line.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::ops::Range;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use milepost::{Client, EnqueueError, Event, Product};
+use serde_json::json;
+
+use super::{Home, LONG, wait_until};
+
+/// Text that LZ4 does not shrink, the same in each run.
+pub(crate) struct Noise(pub(crate) u64);
+
+impl Noise {
+    pub(crate) fn text(&mut self, bytes: usize) -> String {
+        let mut next = || {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'!' + (self.0 >> 33) as u8 % 90)
+        };
+        (0..bytes).map(|_| next()).collect()
+    }
+}
+
+/// Numbers that look random and are the same in each run.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) % sides
+    }
+}
+
+/// The body of the test `worker` that each file with workers has: does what each line of its standard input says,
+/// and answers each.
+pub(crate) fn serve() {
+    let Ok(product) = std::env::var("WORKER_PRODUCT") else { return };
+    log::set_logger(&ToStandardError).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let builder = Client::builder(Product::from_file(product).unwrap());
+    let client = builder.endpoint(std::env::var("WORKER_ENDPOINT").unwrap()).build().unwrap();
+    let (mut noise, mut next) = (Noise(1), 0u64);
+    for line in std::io::stdin().lines().map_while(Result::ok) {
+        let words: Vec<_> = line.split(' ').collect();
+        let outcome = match words[..] {
+            ["milestone", name] => {
+                client.milestone(name).and_then(|()| client.sync(LONG)).map(|()| String::new())
+            }
+            ["flush"] => client.flush(LONG).map(|report| report.reason.unwrap_or_default()),
+            ["enqueue", name, events, bytes] => {
+                let last = next + events.parse::<u64>().unwrap();
+                for number in next..last {
+                    let event = Event::new(name).with("number", number as i64);
+                    put(&client, event.with("noise", noise.text(bytes.parse().unwrap())));
+                }
+                next = last;
+                client.sync(LONG).map(|()| String::new())
+            }
+            _ => panic!("{line}"),
+        };
+        println!("said {next} {}", outcome.unwrap_or_else(|error| format!("error: {error}")));
+    }
+    client.shutdown(LONG).unwrap();
+}
+
+fn put(client: &Client, mut event: Event) {
+    while let Err(EnqueueError::Full(back)) = client.try_enqueue(event) {
+        event = back;
+        std::thread::yield_now();
+    }
+}
+
+/// Says what goes wrong in a worker, for whoever reads why a test failed.
+struct ToStandardError;
+
+impl log::Log for ToStandardError {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("milepost")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            eprintln!("{} {}", std::process::id(), record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// A worker that is told what to do.
+pub(crate) struct Worker {
+    process: Child,
+    ask: Option<ChildStdin>,
+    said: Lines<BufReader<ChildStdout>>,
+    next: u64,
+}
+
+impl Worker {
+    pub(crate) fn start(home: &Home, endpoint: &str) -> Self {
+        Self::spawn(Command::new(std::env::current_exe().unwrap()), home, endpoint)
+    }
+
+    /// Through a program that runs it, such as `strace`, with its arguments.
+    pub(crate) fn spawn(mut command: Command, home: &Home, endpoint: &str) -> Self {
+        if command.get_program() != std::env::current_exe().unwrap().as_os_str() {
+            command.arg(std::env::current_exe().unwrap());
+        }
+        let mut process = command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home.path())
+            .env("WORKER_PRODUCT", home.product_file())
+            .env("WORKER_ENDPOINT", endpoint)
+            .args(["worker", "--exact", "--ignored", "--nocapture"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (ask, said) = (process.stdin.take(), BufReader::new(process.stdout.take().unwrap()).lines());
+        Self { process, ask, said, next: 0 }
+    }
+
+    /// One that holds the spool.
+    pub(crate) fn owning(home: &Home, endpoint: &str) -> Self {
+        let worker = Self::start(home, endpoint);
+        wait_until("the worker holds the spool", || home.status()["owner"] != json!(null));
+        worker
+    }
+
+    /// Enqueues events of this name with some noise in each, and syncs: their numbers, and what was said
+    /// against it.
+    pub(crate) fn enqueue(&mut self, name: &str, events: u64, bytes: usize) -> (Range<u64>, String) {
+        let from = self.next;
+        let said = self.tell(&format!("enqueue {name} {events} {bytes}"));
+        (from..self.next, said)
+    }
+
+    pub(crate) fn milestone(&mut self, name: &str) -> String {
+        self.tell(&format!("milestone {name}"))
+    }
+
+    /// Why not everything was delivered.
+    pub(crate) fn flush(&mut self) -> String {
+        self.tell("flush")
+    }
+
+    fn tell(&mut self, line: &str) -> String {
+        writeln!(self.ask.as_mut().unwrap(), "{line}").unwrap();
+        let mut said = self.said.by_ref().map(Result::unwrap);
+        let said =
+            said.find_map(|line| line.strip_prefix("said ").map(str::to_owned)).expect("the worker lives");
+        let (next, said) = said.split_once(' ').unwrap();
+        self.next = next.parse().unwrap();
+        said.to_owned()
+    }
+
+    /// Lets it end in order.
+    pub(crate) fn end(mut self) {
+        drop(self.ask.take());
+        assert!(self.process.wait().unwrap().success(), "the worker ended badly");
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
