@@ -15,6 +15,8 @@ pub(crate) enum Lie {
     StoreUnsynced,
     /// The syncs of `journals/`, after something was made there.
     NamesUnsynced,
+    /// The syncs of both directories after a journal was moved into `taken/`, before a transaction speaks of it.
+    TakenUnsynced,
     /// What comes before a taken journal is unlinked: the sync of sled's file, and the ledger.
     UnlinkedBeforePersist,
     /// Syncs of sled's file, until ten segments were written since the last one, and the ledgers that would speak
@@ -23,8 +25,13 @@ pub(crate) enum Lie {
 }
 
 impl Lie {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::StoreUnsynced, Self::NamesUnsynced, Self::UnlinkedBeforePersist, Self::TenSegmentsUnsynced];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::StoreUnsynced,
+        Self::NamesUnsynced,
+        Self::TakenUnsynced,
+        Self::UnlinkedBeforePersist,
+        Self::TenSegmentsUnsynced,
+    ];
 
     /// The operations that did not happen.
     pub(crate) fn left_out(self, recording: &Recording) -> BTreeSet<usize> {
@@ -34,10 +41,12 @@ impl Lie {
         let is_ledger =
             |at: &usize| matches!(&operations[*at], Operation::Rename { to, .. } if to.name == "ledger");
         let (mut left_out, mut unsynced, mut last_persist) = (BTreeSet::new(), 0, 0);
+        let mut is_taking = false;
         for (at, operation) in operations.iter().enumerate().skip(operations.len() / 3) {
             let lies = match operation {
                 Operation::Write { inode, bytes, .. } if is_store(*inode) => {
                     unsynced += bytes.len();
+                    is_taking = false;
                     false
                 }
                 Operation::Sync { inode, .. } if is_store(*inode) => {
@@ -45,20 +54,25 @@ impl Lie {
                     let lies = match self {
                         Self::StoreUnsynced => true,
                         Self::TenSegmentsUnsynced => unsynced < 10 * SEGMENT_BYTES,
-                        Self::NamesUnsynced | Self::UnlinkedBeforePersist => false,
+                        _ => false,
                     };
                     unsynced = if lies { unsynced } else { 0 };
                     lies
                 }
-                Operation::Sync { inode, .. } => {
-                    self == Self::NamesUnsynced && recording.is_at(*inode, "journals")
-                }
+                Operation::Sync { inode, .. } => match self {
+                    Self::NamesUnsynced => recording.is_at(*inode, "journals"),
+                    Self::TakenUnsynced => {
+                        is_taking && ["journals", "taken"].iter().any(|name| recording.is_at(*inode, name))
+                    }
+                    _ => false,
+                },
                 Operation::Remove { name } if self == Self::UnlinkedBeforePersist && is_taken(name) => {
                     left_out.insert(last_persist);
                     left_out.extend((last_persist..at).filter(is_ledger));
                     false
                 }
-                Operation::Rename { .. } => {
+                Operation::Rename { to, .. } => {
+                    is_taking |= is_taken(to);
                     self == Self::TenSegmentsUnsynced && is_ledger(&at) && left_out.contains(&last_persist)
                 }
                 _ => false,

@@ -30,6 +30,9 @@ use milepost::Product;
 use recording::Recording;
 use scenario::Scenario;
 
+/// Recordings of which one has to be clear.
+const RECORDINGS_MAX: u32 = 5;
+
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 /// A recording, and what is known of it.
@@ -42,8 +45,14 @@ struct Case {
 }
 
 impl Case {
-    /// Records a scenario. `None` where there is no strace.
+    /// Records a scenario, anew where nobody can tell what happened. `None` where there is no strace.
     fn record(scenario: Scenario) -> Option<Self> {
+        let mut cases = (0..RECORDINGS_MAX).map(|_| Self::record_once(scenario));
+        let case = cases.find(|case| case.as_ref().is_none_or(|case| !case.recording.is_unclear));
+        case.unwrap_or_else(|| panic!("{scenario:?}: each time a process died in a call that changes files"))
+    }
+
+    fn record_once(scenario: Scenario) -> Option<Self> {
         // Small disks are no reason to refuse anything here.
         let home = Home::with("free_disk_min = 0\n");
         let (receiver, answers) = scenario::receiver(&home);
@@ -55,11 +64,8 @@ impl Case {
         for order in [Order::Journalled, Order::EachForItself] {
             let mut disk = Disk::new(&recording, order);
             (0..recording.operations.len()).for_each(|at| disk.apply(at));
-            let rebuilt = disk.cut(Fate::Everything, &mut dice);
-            assert!(
-                rebuilt == disk::read(home.path()),
-                "the recording does not show what stands on the disk"
-            );
+            let is_right = disk.cut(Fate::Everything, &mut dice) == disk::read(home.path());
+            assert!(is_right || recording.is_unclear, "the recording does not show what stands on the disk");
         }
         let story = Story::new(&recording, &answers.lock().unwrap());
         let product = Product::from_file(home.product_file()).unwrap();
@@ -116,7 +122,7 @@ fn count_panics() {
 
 #[test]
 fn a_power_cut_loses_nothing_that_was_synced() {
-    let scenarios = [(Scenario::Life { fillings: 4 }, 320), (Scenario::Refill, 80)];
+    let scenarios = [(Scenario::Life { fillings: 4 }, 260), (Scenario::Refill, 40), (Scenario::Deaths, 60)];
     lose_nothing("a_power_cut_loses_nothing_that_was_synced", &scenarios);
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct Recording {
     pub(crate) operations: Vec<Operation>,
     /// Where each inode was made, from the home on.
     paths: Vec<String>,
+    /// Whether nobody knows what became of something.
+    pub(crate) is_unclear: bool,
 }
 
 impl Recording {
@@ -72,8 +74,9 @@ impl Recording {
         });
         let start = (ROOT + 1..).zip(files).map(|(inode, (name, bytes))| (name, inode, bytes)).collect();
         let said = tempfile::NamedTempFile::new().unwrap();
-        let calls = trace(command, said.path())?;
-        Some(Recorder::new(home.path(), start).run(&calls))
+        let trace = trace(command, said.path())?;
+        let recording = Recorder::new(home.path(), start).run(&trace.calls);
+        Some(Self { is_unclear: trace.is_unclear, ..recording })
     }
 
     /// Whether this file or directory was made at a path that ends so.
@@ -123,7 +126,7 @@ impl<'a> Recorder<'a> {
         }
         Self {
             home,
-            recording: Recording { start, operations: Vec::new(), paths },
+            recording: Recording { start, operations: Vec::new(), paths, is_unclear: false },
             names,
             handles: HashMap::new(),
             processes: HashMap::new(),

@@ -26,8 +26,8 @@ const STEPS: usize = 13;
 /// What the driver does while it is recorded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scenario {
-    /// An installation that somebody made a moment ago, journals of every kind, processes that die, a milestone, dead
-    /// letters, commands beside a worker; and a store that is filled and drained over all its segments so many times.
+    /// An installation that somebody made a moment ago, journals of every kind, a milestone, dead letters,
+    /// commands beside a worker; and a store that is filled and drained over all its segments so many times.
     Life { fillings: u64 },
     /// A store that is damaged, set aside, and filled again from `taken/`.
     Refill,
@@ -173,10 +173,6 @@ impl Driver {
         let fillings = std::env::var("DRIVER_FILLINGS").unwrap().parse().unwrap();
         self.somebody_makes_the_installation();
         self.commands();
-        // One that was moved and not yet made durable, and one that was.
-        for step in [2, 3] {
-            self.die_at(step);
-        }
         let worker = self.client();
         self.trickle(&worker);
         for _ in 0..fillings {

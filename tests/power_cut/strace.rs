@@ -29,9 +29,18 @@ enum Argument {
     Text(Vec<u8>),
 }
 
-/// Runs a command to its end, and returns what it and its children called, in the order in which that ended.
-/// `None` where there is no strace. What they say on standard error goes to the file `said`.
-pub(crate) fn trace(command: &Command, said: &Path) -> Option<Vec<Call>> {
+/// What a command and its children called.
+#[derive(Default)]
+pub(crate) struct Trace {
+    /// In the order in which it ended.
+    pub(crate) calls: Vec<Call>,
+    /// Whether a process died in a call that changes files: nobody knows what became of that.
+    pub(crate) is_unclear: bool,
+}
+
+/// Runs a command to its end. `None` where there is no strace. What it says on standard error goes to the file
+/// `said`.
+pub(crate) fn trace(command: &Command, said: &Path) -> Option<Trace> {
     let spawned = Command::new("strace")
         .args(["-f", "-qq", "--seccomp-bpf", "-xx", "-s", WRITE_BYTES_MAX, "-e", "signal=none", "-e", CALLS])
         // Written to a file, each line names its thread. strace has standard error to itself.
@@ -49,21 +58,24 @@ pub(crate) fn trace(command: &Command, said: &Path) -> Option<Vec<Call>> {
         assert!(std::env::var_os("MILEPOST_REQUIRE_RECEIVERS").is_none(), "strace is missing");
         return None;
     };
-    let calls = read(BufReader::new(strace.stderr.take().unwrap()));
+    let trace = read(BufReader::new(strace.stderr.take().unwrap()));
     let ended = strace.wait().unwrap();
     assert!(ended.success(), "what was to be traced failed: {}", std::fs::read_to_string(said).unwrap());
-    Some(calls)
+    Some(trace)
 }
 
-fn read(lines: impl BufRead) -> Vec<Call> {
+fn read(lines: impl BufRead) -> Trace {
     let mut begun: HashMap<u32, (usize, String)> = HashMap::new();
-    let mut calls = Vec::new();
+    let mut trace = Trace::default();
     for (number, line) in lines.lines().enumerate() {
         let line = line.unwrap();
         let (thread, text) = line.split_once(' ').unwrap_or_else(|| panic!("no thread: {line:.200}"));
         let (thread, text) =
             (thread.parse().unwrap_or_else(|_| panic!("no thread: {line:.200}")), text.trim_start());
-        if text.starts_with("+++") || text.starts_with("---") {
+        // The end of a thread, which may fall before strace knows what it called.
+        if text.starts_with("+++") || text.starts_with("???") {
+            let call = begun.remove(&thread);
+            trace.is_unclear |= call.is_some_and(|(_, call)| changes_files(&call));
             continue;
         }
         if let Some(start) = text.strip_suffix(" <unfinished ...>") {
@@ -73,12 +85,17 @@ fn read(lines: impl BufRead) -> Vec<Call> {
         match text.strip_prefix("<... ").and_then(|text| text.split_once(" resumed>")) {
             Some((_, end)) => {
                 let (began, start) = begun.remove(&thread).expect("what is resumed was begun");
-                calls.extend(parse(thread, (began, number), &format!("{start}{end}")));
+                trace.calls.extend(parse(thread, (began, number), &format!("{start}{end}")));
             }
-            None => calls.extend(parse(thread, (number, number), text)),
+            None => trace.calls.extend(parse(thread, (number, number), text)),
         }
     }
-    calls
+    trace
+}
+
+fn changes_files(call: &str) -> bool {
+    let name = call.split('(').next().unwrap_or_default();
+    !matches!(name, "fsync" | "fdatasync" | "close" | "lseek" | "recvfrom" | "fcntl")
 }
 
 /// Parses `name(arguments) = result`; `None` where it failed.
