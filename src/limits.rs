@@ -232,6 +232,10 @@ pub(crate) const LET_GO_EVERY: Duration = Duration::from_millis(500);
 /// A drained store above this is written anew, since sled gives no space back.
 pub(crate) const STORE_REWRITE_BYTES: u64 = 16 * MIB as u64;
 
+/// Openings in a row that never came to an end before a store is set aside unopened. Most are kills, which cost
+/// nothing, and a panic of sled is told by its hook at the second; this is for what ends a host in another way.
+pub(crate) const OPENINGS_MAX: u32 = 64;
+
 /// Stores that are kept after they were set aside, the newest: what was in them is in `taken/` too.
 pub(crate) const STORES_ASIDE_MAX: usize = 4;
 

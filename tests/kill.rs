@@ -66,13 +66,15 @@ fn killed_at(steps: &[&str], within: u64, rounds: u64, prepare: impl Fn(&Home)) 
     let home = Home::new();
     let receiver = Receiver::good();
     let mut lives = Vec::new();
+    let mut reached = 0;
     for life in 0..rounds {
         prepare(&home);
         let mut worker = Worker::start(&home, life, &receiver.url(), Does::DeliverAloud);
         let step = steps[dice(steps.len() as u64) as usize];
-        worker.wait_for_step(step);
+        reached += u64::from(worker.wait_for_step(step));
         lives.push(worker.kill(within));
     }
+    assert!(reached > rounds / 2, "{reached} of {rounds} reached their step");
     check(&home, &receiver, lives);
 }
 
@@ -85,7 +87,7 @@ fn killed_in_open(rounds: u64) {
     let mut lives = Vec::new();
     for life in 0..rounds {
         let mut worker = Worker::start(&home, life, &receiver.url(), Does::DeliverAloud);
-        worker.wait_for_step("StoreOpening");
+        assert!(worker.wait_for_step("StoreOpening"));
         lives.push(worker.kill(6_000));
         let dead = home.json(&["dead", "list"])["dead"].clone();
         assert_eq!(dead.as_array().map(Vec::len), Some(1), "{dead}");
@@ -188,7 +190,7 @@ fn slow_a_worker_killed_while_it_delivers_loses_nothing_and_repeats_are_recognis
 
 #[test]
 #[ignore = "slow"]
-fn slow_five_hundred_kills_in_each_phase_of_the_stores_life_lose_nothing() {
+fn slow_five_hundred_workers_killed_in_the_phases_of_the_stores_life_lose_nothing() {
     killed_in_open(100);
     killed_at(&INTAKE, 10_000, 100, |_| {});
     killed_at(&ACK, 10_000, 100, |_| {});

@@ -1,4 +1,5 @@
-//! The promise: the process may die after any step of intake and delivery. Nothing is lost, nothing gets two
+//! The promise: the process may die after any step of opening, intake, delivery and writing the store anew. Nothing
+//! is lost, nothing gets two
 //! ids, and the books balance.
 
 mod common;
@@ -8,12 +9,17 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
+use std::ops::RangeInclusive;
+
 use common::receiver::Receiver;
+use common::store::{fatten, set_aside, stores};
 use common::{Home, LONG};
 use milepost::{Client, Event, Product};
 
-/// As many as there are in `src/spool/step.rs`.
-const STEPS: usize = 13;
+/// As many as there are in `src/spool/step.rs`. The last ones are those of opening the store and of writing it anew.
+const STEPS: usize = 19;
+const OPENING: RangeInclusive<usize> = 14..=15;
+const ANEW: RangeInclusive<usize> = 16..=STEPS;
 
 const EVENTS: u64 = 3_000;
 
@@ -119,18 +125,20 @@ fn check(home: &Home, receiver: &Receiver, events: u64) {
 }
 
 #[test]
-fn a_whole_life_passes_every_step() {
+fn two_whole_lives_pass_every_step() {
     let home = Home::new();
     let receiver = Receiver::good();
-    let life = live(&home, &receiver.url(), 0, None);
-    assert_eq!(life.steps.keys().copied().collect::<Vec<_>>(), (1..=STEPS).collect::<Vec<_>>());
-    assert_eq!(receiver.taken_once().len() as u64, EVENTS);
-    check(&home, &receiver, EVENTS);
+    let mut steps = live(&home, &receiver.url(), 0, None).steps;
+    fatten(&home);
+    steps.extend(live(&home, &receiver.url(), EVENTS, None).steps);
+    assert_eq!(steps.keys().copied().collect::<Vec<_>>(), (1..=STEPS).collect::<Vec<_>>());
+    assert_eq!(receiver.taken_once().len() as u64, 2 * EVENTS);
+    check(&home, &receiver, 2 * EVENTS);
 }
 
 /// Dies at each step, the first time and later times that it is reached, and goes on in the same directory.
 fn die_at_every_step(damage: impl Fn(&Home)) {
-    for step in 1..=STEPS {
+    for step in 1..*OPENING.start() {
         let home = Home::new();
         let receiver = Receiver::good();
         let mut events = 0;
@@ -155,4 +163,45 @@ fn a_process_may_die_after_every_step() {
 #[test]
 fn a_process_may_die_after_every_step_and_the_store_be_deleted() {
     die_at_every_step(|home| std::fs::remove_dir_all(home.telemetry().join("spool")).unwrap());
+}
+
+/// After so many deaths at a step, what only the store knows is there, and no event was lost or repeated.
+fn die_at_a_step_of_the_store(step: usize, deaths: u64) -> Home {
+    let home = Home::new();
+    home.leave_history();
+    fatten(&home);
+    let receiver = Receiver::good();
+    for life in 0..deaths {
+        let life = live(&home, &receiver.url(), life * EVENTS, Some((step, 0)));
+        assert!(life.aborted && life.synced, "step {step} was not reached");
+    }
+    let (status, report) = home.flush(&receiver.url(), &[]);
+    assert_eq!(status, 0, "step {step}: {report}");
+    assert_eq!(receiver.taken_once().len() as u64, deaths * EVENTS);
+    let status = home.status();
+    let delivered = 10 + deaths * EVENTS;
+    assert_eq!((&status["delivered"], &status["accepted"]), (&delivered.into(), &(delivered + 1).into()));
+    assert_eq!((&status["damaged"], &status["dead"]), (&0.into(), &1.into()), "step {step}: {status}");
+    home.assert_history();
+    home
+}
+
+#[test]
+fn a_process_may_die_after_every_step_of_opening_the_store_again_and_again() {
+    for step in OPENING {
+        let home = die_at_a_step_of_the_store(step, 5);
+        assert_eq!(set_aside(&home), 0);
+    }
+}
+
+#[test]
+fn a_process_may_die_after_every_step_of_writing_the_store_anew() {
+    for step in ANEW {
+        let home = die_at_a_step_of_the_store(step, 1);
+        let [(_, path)] = &stores(&home)[..] else { panic!("one store") };
+        let bytes = std::fs::metadata(path.join("db")).unwrap().len();
+        assert!(bytes < 8 << 20, "step {step}: {bytes}");
+        // At first the new one stood beside the old one, unnamed.
+        assert_eq!(set_aside(&home), usize::from(step == *ANEW.start()));
+    }
 }

@@ -15,6 +15,7 @@
 mod books;
 mod core;
 mod enter;
+mod found;
 mod intake;
 mod keys;
 mod ledger;

@@ -12,6 +12,7 @@ use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, read_block, sing
 use crate::clock;
 use crate::installation::{Installation, fs};
 use crate::journal::{Cut, Journal, cut, oldest};
+use crate::limits::OPENINGS_MAX;
 use crate::product::{Mode, Quota};
 
 #[derive(Debug, Clone)]
@@ -369,12 +370,12 @@ fn a_drained_store_gives_its_space_back() {
 }
 
 #[test]
-fn a_store_whose_opening_never_ended_twice_in_a_row_is_set_aside_unopened() {
+fn a_store_that_nobody_comes_to_an_end_of_opening_is_set_aside_unopened() {
     let mut world = World::new();
     world.append(100, 10);
     world.apply(&Operation::TakeIn { steps: 1 });
     world.apply(&Operation::Reopen);
-    for (openings, aside) in [(1, false), (2, true)] {
+    for (openings, aside) in [(1, false), (OPENINGS_MAX - 1, false), (OPENINGS_MAX, true)] {
         world.spool.take().unwrap().close().unwrap();
         let path = world.installation().ledger();
         let mut ledger = Ledger::read(&path).unwrap().unwrap();

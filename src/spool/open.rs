@@ -3,43 +3,26 @@
 //! A store that panics, refuses, went back, or does not add up is set aside under a name that says when. The
 //! new one begins with what the ledger knows, and intake fills it again from `taken/`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 
 use super::DEFAULT;
 use super::books::{Books, DropReason};
-use super::core::{META_VERSION, Meta, Spool, SpoolError, Unsaved};
-use super::keys::{self, EntryKey, Key};
+use super::core::{Meta, Spool, SpoolError, Unsaved};
+use super::found::{Found, Inventory};
+use super::keys;
 use super::ledger::{Ledger, LedgerError, Mark, Owner, State, Taken};
 use super::panics::marked;
-use super::queue::{BlockInfo, Queue};
 use super::step::{Step, reached};
 use super::store::{Changes, Store, StoreError, is_usable};
-use crate::block::{Block, Epoch, JournalId, Origin, OriginId, decode, encode, read_block};
+use crate::block::{Epoch, JournalId, encode};
 use crate::clock;
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, JournalError, JournalName};
-use crate::limits::STORES_ASIDE_MAX;
-
-/// Openings in a row that never came to an end before a store is set aside unopened. Most are kills, which cost
-/// nothing; a panic leaves [`PANICKED`] at the second; this is for a store that ends its host in another way.
-const OPENINGS_MAX: u32 = 64;
+use crate::limits::{OPENINGS_MAX, STORES_ASIDE_MAX};
 
 /// The file in a store's directory that says that sled panicked when it was opened.
 const PANICKED: &str = "panicked";
-
-/// What the pairs of a store say.
-#[derive(Default)]
-struct Found {
-    meta: Option<Meta>,
-    taken: BTreeMap<JournalId, Taken>,
-    entries: Vec<(EntryKey, u128)>,
-    blocks: HashMap<u64, BlockInfo>,
-    origins: HashMap<OriginId, Arc<Origin>>,
-    marks: BTreeMap<String, Mark>,
-    dead: BTreeSet<u64>,
-}
 
 impl Spool {
     /// Opens the spool of an installation; the caller holds its lock.
@@ -69,7 +52,7 @@ impl Spool {
             Err(error) => return Err(error),
         };
         reached(Step::StoreOpened);
-        let mut spool = assemble(installation, epoch, owner, ledger, opened)?;
+        let mut spool = assemble(installation, epoch, owner, ledger, opened);
         // At once, since a kill before it counts against the store.
         spool.write_ledger(State::Open)?;
         spool.count_damage(u64::from(ledger_was_damaged))?;
@@ -232,7 +215,7 @@ fn open_store(
     installation: &Installation,
     ledger: &mut Ledger,
     epoch: Epoch,
-) -> Result<(Store, Found), SpoolError> {
+) -> Result<(Store, Inventory), SpoolError> {
     let path = installation.store(ledger.store);
     let wrong = |what: &str| StoreError::Wrong { path: path.clone(), what: what.into() };
     if ledger.store == 0 || !fs::is_directory(&path) {
@@ -255,17 +238,15 @@ fn open_store(
     let mut found = Found::default();
     let mut open = || Store::open(&path, ledger.generation, |key, value| found.read(key, value));
     let store = if openings > 0 { marked(&mark, open) } else { open() }?;
-    let version = found.meta.as_ref().map(|meta| meta.version);
-    let right = match version {
-        Some(version) if version > META_VERSION => return Err(SpoolError::Newer(path)),
-        Some(_) => found.meta.as_ref().is_some_and(|meta| meta.epoch == epoch),
-        None => return Err(wrong("it says nothing of itself").into()),
-    };
-    if !right {
+    if found.is_newer() {
+        return Err(SpoolError::Newer(path));
+    }
+    let inventory = found.together().map_err(wrong)?;
+    if inventory.meta.epoch != epoch {
         store.close()?;
         return Err(wrong("it belongs to an earlier device id").into());
     }
-    Ok((store, found))
+    Ok((store, inventory))
 }
 
 /// Makes the next store, from what the ledger knows.
@@ -274,7 +255,7 @@ fn replace_store(
     ledger: &mut Ledger,
     epoch: Epoch,
     may_be_open: bool,
-) -> Result<(Store, Found), SpoolError> {
+) -> Result<(Store, Inventory), SpoolError> {
     let number = ledger.store.max(newest_store(&installation.spool())) + 1;
     let path = installation.store(number);
     let again = entered_again(installation, ledger);
@@ -298,7 +279,8 @@ fn replace_store(
         set_aside(&old)?;
     }
     ledger.store = number;
-    Ok((store, found))
+    let wrong = |what: &str| StoreError::Wrong { path, what: what.into() };
+    Ok((store, found.together().map_err(wrong)?))
 }
 
 /// The journals that a new store is filled from, each with the index that its next event would have.
@@ -340,21 +322,11 @@ fn assemble(
     epoch: Epoch,
     owner: Owner,
     ledger: Ledger,
-    (store, found): (Store, Found),
-) -> Result<Spool, SpoolError> {
-    let wrong = |what: &str| StoreError::Wrong { path: installation.spool(), what: what.into() };
-    let meta = found.meta.ok_or_else(|| wrong("it says nothing of itself"))?;
-    let mut queue = Queue::default();
-    for (sequence, info) in found.blocks {
-        queue.add_block(sequence, info);
-    }
-    for (key, owed) in found.entries {
-        if !queue.add_entry(key, owed) {
-            return Err(wrong("an entry's block is missing").into());
-        }
-    }
+    (store, inventory): (Store, Inventory),
+) -> Spool {
     let device_id = installation.device_id().ok().flatten().filter(|id| Epoch::of(id) == epoch);
-    Ok(Spool {
+    let Inventory { meta, taken, queue, origins, marks, dead } = inventory;
+    Spool {
         installation: installation.clone(),
         epoch,
         device_id,
@@ -362,59 +334,15 @@ fn assemble(
         number: ledger.store,
         bytes_when_new: 0,
         meta,
-        taken: found.taken,
+        taken,
         queue,
-        origins: found.origins,
-        marks: found.marks,
-        dead: found.dead,
+        origins,
+        marks,
+        dead,
         owner,
         unsaved: Unsaved::default(),
         words: ledger.destinations.clone(),
         ledger,
         ledger_at: clock::monotonic(),
-    })
-}
-
-impl Found {
-    fn read(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let unreadable = |what: &str| format!("{what} cannot be read");
-        match keys::read(key).ok_or_else(|| unreadable("a key"))? {
-            Key::Meta => self.meta = Some(decode(value).map_err(|_| unreadable("its own record"))?),
-            Key::Block(sequence) => {
-                let info = block_info(value).ok_or_else(|| unreadable("a block"))?;
-                self.blocks.insert(sequence, info);
-            }
-            Key::Entry(key) => {
-                let owed = value.try_into().map(u128::from_be_bytes).map_err(|_| unreadable("an entry"))?;
-                self.entries.push((key, owed));
-            }
-            Key::Taken => {
-                let taken: Taken = decode(value).map_err(|_| unreadable("a journal's record"))?;
-                self.taken.insert(taken.id, taken);
-            }
-            Key::Origin => {
-                let origin: Origin = decode(value).map_err(|_| unreadable("an origin"))?;
-                self.origins.insert(origin.id(), origin.into());
-            }
-            Key::Mark(name) => {
-                // At first a mark was its time alone.
-                let mark = decode(value).unwrap_or(Mark { time: 0, journal: None });
-                self.marks.insert(name.to_owned(), mark);
-            }
-            Key::Dead(number) => drop(self.dead.insert(number)),
-        }
-        Ok(())
     }
-}
-
-fn block_info(value: &[u8]) -> Option<BlockInfo> {
-    let (journal, bytes) = value.split_first_chunk::<16>()?;
-    let block: Block<'_> = read_block(bytes).ok()?;
-    Some(BlockInfo {
-        journal: JournalId(uuid::Uuid::from_bytes(*journal)),
-        origin: block.origin,
-        bytes: bytes.len() as u32,
-        time: block.time,
-        owners: 0,
-    })
 }

@@ -41,3 +41,51 @@ type Hook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send + 'static>;
 fn address(hook: &Hook) -> *const () {
     (&raw const **hook).cast()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Counts the panics of this test, on whatever thread; the others go where they went before.
+    fn counting() -> Arc<AtomicUsize> {
+        let (count, before) = (Arc::new(AtomicUsize::new(0)), panic::take_hook());
+        let counting = count.clone();
+        panic::set_hook(Box::new(move |info| match info.payload().downcast_ref::<&str>() {
+            Some(&"on purpose") => drop(counting.fetch_add(1, Ordering::Relaxed)),
+            _ => before(info),
+        }));
+        count
+    }
+
+    fn panics() {
+        assert!(catch_unwind(|| panic!("on purpose")).is_err());
+    }
+
+    #[test]
+    fn a_panic_leaves_a_mark_and_the_hosts_hook_has_it_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let mark = directory.path().join("mark");
+        let count = counting();
+        marked(&mark, || thread::scope(|scope| scope.spawn(panics).join().unwrap()));
+        assert!(!mark.exists(), "a panic on another thread is none of ours");
+        marked(&mark, panics);
+        assert!(mark.exists());
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+
+        std::fs::remove_file(&mark).unwrap();
+        panics();
+        assert!(!mark.exists(), "our hook is still there");
+        assert_eq!(count.load(Ordering::Relaxed), 3, "the host's hook is gone");
+    }
+
+    #[test]
+    fn a_hook_that_the_host_sets_meanwhile_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let count = marked(&directory.path().join("mark"), counting);
+        panics();
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+    }
+}

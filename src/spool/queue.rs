@@ -85,6 +85,11 @@ impl Queue {
         true
     }
 
+    /// Whether there is a block that nobody is owed any of.
+    pub(super) fn has_block_without_entry(&self) -> bool {
+        self.blocks.values().any(|info| info.owners == 0)
+    }
+
     /// Leases what a destination is owed next, up to so many events and bytes of blocks, but one block at
     /// the least.
     pub(super) fn lease(&mut self, destination: u16, events_max: usize, bytes_max: u64) -> Vec<Lease> {

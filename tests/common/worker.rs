@@ -127,25 +127,29 @@ impl Worker {
 
     /// Waits until it has synced once more.
     pub(crate) fn wait_for_sync(&mut self) {
-        self.wait(|line| line.starts_with("synced "));
+        while !self.next_line().starts_with("synced ") {}
     }
 
-    /// Waits until it reaches a step.
-    pub(crate) fn wait_for_step(&mut self, step: &str) {
-        self.wait(|line| line.starts_with("step ") && line.ends_with(step));
-    }
-
-    fn wait(&mut self, is_it: impl Fn(&str) -> bool) {
-        loop {
-            match self.lines.next() {
-                Some(Ok(line)) => {
-                    self.read(&line);
-                    if is_it(&line) {
-                        return;
-                    }
-                }
-                _ => panic!("a worker ended by itself: {}", std::fs::read_to_string(&self.said).unwrap()),
+    /// Waits until it reaches a step; `false` when it has synced some hundred times before.
+    pub(crate) fn wait_for_step(&mut self, step: &str) -> bool {
+        let mut syncs = 0;
+        while syncs < 300 {
+            let line = self.next_line();
+            if line.starts_with("step ") && line.ends_with(step) {
+                return true;
             }
+            syncs += u32::from(line.starts_with("synced "));
+        }
+        false
+    }
+
+    fn next_line(&mut self) -> String {
+        match self.lines.next() {
+            Some(Ok(line)) => {
+                self.read(&line);
+                line
+            }
+            _ => panic!("a worker ended by itself: {}", std::fs::read_to_string(&self.said).unwrap()),
         }
     }
 
