@@ -94,8 +94,8 @@ pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(1);
 pub(crate) const FREE_DISK_BYTES_MIN: u64 = 64 * MIB as u64;
 
 /// The same whatever the product says: what the store needs to deliver a disk full of journals, and so to give
-/// it back. A new store is two segments, with what leads to them.
-pub(crate) const STORE_ROOM_BYTES: u64 = 4 * SEGMENT_BYTES as u64;
+/// it back. It levels off at five segments; the rest is for blocks on their way.
+pub(crate) const STORE_ROOM_BYTES: u64 = 8 * SEGMENT_BYTES as u64;
 
 /// Below so much free disk nothing is taken in while something is owed: what is left is for the acks.
 pub(crate) const INTAKE_ROOM_BYTES: u64 = STORE_ROOM_BYTES / 2;
@@ -238,6 +238,10 @@ pub(crate) const OPENINGS_MAX: u32 = 64;
 
 /// Stores that are kept after they were set aside, the newest: what was in them is in `taken/` too.
 pub(crate) const STORES_ASIDE_MAX: usize = 4;
+
+/// Handles of stores that are forgotten because a sync failed: closing them would panic, keeping them costs each
+/// a cache and a file.
+pub(crate) const STORES_FORGOTTEN_MAX: usize = 8;
 
 /// How long sled's own lock may live on after it was closed.
 pub(crate) const SLED_LOCK_WAIT: Duration = Duration::from_secs(2);

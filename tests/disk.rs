@@ -4,15 +4,15 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Write;
-use std::path::Path;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::host::{Dice, Worker};
-use common::receiver::Receiver;
-use common::{Home, finish, wait_until};
+use common::receiver::{Receiver, nobody_listens, url};
+use common::{Home, at_once, finish, wait_until};
 
 #[test]
 #[ignore = "a process that other tests start"]
@@ -21,21 +21,48 @@ fn worker() {
 }
 
 /// A file system of 8 MiB, gone with the test.
-struct SmallDisk<'a>(&'a Path);
+struct SmallDisk(PathBuf);
 
-impl<'a> SmallDisk<'a> {
-    /// `None` where this process may not mount one.
-    fn mount(place: &'a Path) -> Option<Self> {
-        std::fs::create_dir_all(place).unwrap();
+impl SmallDisk {
+    /// Where the home's telemetry lies; `None` where this process may not mount one.
+    fn mount(home: &Home) -> Option<Self> {
+        let place = home.path().join(".acme-worker");
+        std::fs::create_dir_all(&place).unwrap();
         let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(place).status();
-        mounted.is_ok_and(|status| status.success()).then_some(Self(place))
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&place).status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(place));
+        }
+        eprintln!("skipped: no file system can be mounted here");
+        None
+    }
+
+    fn remount(&self, option: &str) {
+        let option = format!("remount,{option}");
+        assert!(Command::new("mount").args(["-o", &option]).arg(&self.0).status().unwrap().success());
+    }
+
+    /// Fills it but for so many bytes.
+    fn fill(&self, left: u64) {
+        let mut file = File::create(self.ballast()).unwrap();
+        while file.write_all(&[7; 4096]).is_ok() {}
+        let bytes = file.metadata().unwrap().len();
+        file.set_len(bytes.saturating_sub(left)).unwrap();
+    }
+
+    /// Gives back what [`SmallDisk::fill`] took.
+    fn make_room(&self) {
+        std::fs::remove_file(self.ballast()).unwrap();
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.join("ballast")
     }
 }
 
-impl Drop for SmallDisk<'_> {
+impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
@@ -56,11 +83,7 @@ fn lines(events: u64) -> String {
 #[test]
 fn a_full_disk_costs_what_came_meanwhile_and_the_rest_is_delivered_once_there_is_room() {
     let home = Home::with("free_disk_min = 0\n");
-    let place = home.path().join(".acme-worker");
-    let Some(_disk) = SmallDisk::mount(&place) else {
-        eprintln!("skipped: no file system can be mounted here");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount(&home) else { return };
     let done = finish(&mut home.command(&["enqueue", "--stdin", "--json"]), &lines(100_000));
     assert_eq!(done.status, 1, "{done:?}");
     let counted = done.json();
@@ -73,7 +96,7 @@ fn a_full_disk_costs_what_came_meanwhile_and_the_rest_is_delivered_once_there_is
     assert_eq!(home.status()["accepted"], accepted);
 
     // Somebody makes room.
-    assert!(Command::new("mount").args(["-o", "remount,size=64m"]).arg(&place).status().unwrap().success());
+    disk.remount("size=64m");
     let receiver = Receiver::good();
     let (status, report) = home.flush(&receiver.url(), &["--timeout", "60s"]);
     assert_eq!((status, &report["delivered"]), (0, &accepted.into()), "{report}");
@@ -94,71 +117,110 @@ fn below_the_minimum_of_free_disk_nothing_is_written_and_it_is_said() {
     assert_eq!(std::fs::read_dir(home.telemetry().join("journals")).unwrap().count(), 0);
 }
 
-/// Lets the disk be full now and then, at moments and to degrees in no rhythm, until `rounds` times something was
-/// enqueued and flushed.
-fn full_now_and_then(rounds: u64, seed: u64) {
+/// Everything that waits is delivered, all that was synced is among it, each event under one id and with none
+/// dropped; what was not accepted is counted as refused. The last event has this number less one.
+fn check(home: &Home, receiver: &Receiver, synced: &[u64], last: u64) {
+    let mut events: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+    for event in receiver.taken() {
+        events.entry(event.properties["number"].as_u64().unwrap()).or_default().insert(event.id);
+    }
+    assert!(events.values().all(|ids| ids.len() == 1), "an event has two ids");
+    for number in synced {
+        assert!(events.contains_key(number), "{number} was synced and is missing");
+    }
+    let status = home.status();
+    assert_eq!(
+        (&status["delivered"], &status["accepted"]),
+        (&events.len().into(), &events.len().into()),
+        "{status}"
+    );
+    assert_eq!(status["refused"]["disk"].as_u64().unwrap_or(0), last - events.len() as u64, "{status}");
+}
+
+/// The worker recovers by itself, and ends well.
+fn recovers(home: &Home, mut worker: Worker, receiver: &Receiver, mut synced: Vec<u64>) {
+    wait_until("events are taken again", || worker.enqueue("job_finished", 1, 10).1.is_empty());
+    let (last, said) = worker.enqueue("job_finished", 1, 10);
+    assert_eq!(said, "");
+    synced.push(last.start);
+    wait_until("everything is delivered", || worker.flush().is_empty());
+    worker.end();
+    check(home, receiver, &synced, last.end);
+}
+
+#[test]
+fn a_worker_on_a_full_disk_never_notices_and_says_how_many_were_refused() {
     let home = Home::with("free_disk_min = 0\n");
-    let place = home.path().join(".acme-worker");
-    let Some(_disk) = SmallDisk::mount(&place) else {
-        eprintln!("skipped: no file system can be mounted here");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount(&home) else { return };
+    let address = nobody_listens();
+    let mut worker = Worker::start(&home, &url(address));
+    let (_, said) = worker.enqueue("job_finished", 100_000, 100);
+    assert!(said.contains("bytes free"), "{said}");
+    disk.fill(0);
+    let (numbers, said) = worker.enqueue("job_finished", 1_000, 100);
+    assert_ne!(said, "");
+    let status = home.status();
+    assert!(status["accepted"].as_u64().unwrap() > 10_000, "{status}");
+    disk.make_room();
+    disk.remount("size=64m");
+    let mut last = numbers.end;
+    wait_until("events are taken again", || {
+        let (numbers, said) = worker.enqueue("job_finished", 1, 10);
+        last = numbers.end;
+        said.is_empty()
+    });
+    wait_until("the refused are counted", || {
+        let status = home.status();
+        let refused = status["refused"]["disk"].as_u64().unwrap_or(0);
+        refused + status["accepted"].as_u64().unwrap() == last && refused > 10_000
+    });
+    let receiver = Receiver::come_up(address);
+    wait_until("everything is delivered", || worker.flush().is_empty());
+    worker.end();
+    check(&home, &receiver, &[last - 1], last);
+}
+
+#[test]
+fn a_disk_that_its_own_events_filled_is_given_back_by_delivering_them() {
+    let home = Home::with("free_disk_min = 0\n");
+    let Some(_disk) = SmallDisk::mount(&home) else { return };
     let receiver = Receiver::good();
     let mut worker = Worker::start(&home, &receiver.url());
-    let (done, ballast) = (AtomicBool::new(false), place.join("ballast"));
+    let (_, said) = worker.enqueue("job_finished", 100_000, 100);
+    assert!(said.contains("bytes free"), "{said}");
+    recovers(&home, worker, &receiver, Vec::new());
+}
+
+/// Lets the disk be full now and then, at moments and to degrees in no rhythm, while events are enqueued and
+/// flushed so many times.
+fn full_now_and_then(rounds: u64, seed: u64) {
+    let home = Home::with("free_disk_min = 0\n");
+    let Some(disk) = SmallDisk::mount(&home) else { return };
+    let receiver = Receiver::good();
+    let mut worker = Worker::start(&home, &receiver.url());
+    let done = AtomicBool::new(false);
     let mut synced = Vec::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut dice = Dice(seed);
             while !done.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_micros(dice.roll(60_000)));
-                fill(&ballast, dice.roll(2) * dice.roll(3 << 20));
+                disk.fill(dice.roll(2) * dice.roll(3 << 20));
                 std::thread::sleep(Duration::from_micros(dice.roll(120_000)));
-                std::fs::remove_file(&ballast).unwrap();
+                disk.make_room();
             }
         });
         let mut dice = Dice(seed + 1);
         for _ in 0..rounds {
             let (numbers, said) = worker.enqueue("job_finished", dice.roll(4_000), 100);
-            if said.is_empty() {
-                synced.extend(numbers);
-            }
+            synced.extend(numbers.filter(|_| said.is_empty()));
             if dice.roll(3) > 0 {
-                eprintln!("flush: {}", worker.flush());
+                worker.flush();
             }
         }
         done.store(true, Ordering::Relaxed);
     });
-    goes_on(&home, worker, &receiver, synced);
-}
-
-/// The worker recovers by itself; everything that was synced is delivered, under one id, and the books balance.
-fn goes_on(home: &Home, mut worker: Worker, receiver: &Receiver, synced: Vec<u64>) {
-    wait_until("events are taken again", || worker.enqueue("job_finished", 1, 10).1.is_empty());
-    let (last, _) = worker.enqueue("job_finished", 1, 10);
-    wait_until("everything is delivered", || worker.flush().is_empty());
-    worker.end();
-    let mut events: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
-    for event in receiver.taken() {
-        events.entry(event.properties["number"].as_u64().unwrap()).or_default().insert(event.id);
-    }
-    assert!(events.values().all(|ids| ids.len() == 1), "an event has two ids");
-    for number in synced.iter().chain([&last.start]) {
-        assert!(events.contains_key(number), "{number} was synced and is missing");
-    }
-    let status = home.status();
-    assert_eq!(status["delivered"], events.len(), "{status}");
-    assert_eq!((&status["waiting"]["events"], &status["damaged"]), (&0.into(), &0.into()), "{status}");
-    let refused = status["refused"]["disk"].as_u64().unwrap_or(0);
-    assert_eq!(status["accepted"].as_u64().unwrap() + refused, last.end, "{status}");
-}
-
-/// Fills the disk but for so many bytes.
-fn fill(ballast: &Path, left: u64) {
-    let mut file = File::create(ballast).unwrap();
-    while file.write_all(&[7; 4096]).is_ok() {}
-    let bytes = file.metadata().unwrap().len();
-    file.set_len(bytes.saturating_sub(left)).unwrap();
+    recovers(&home, worker, &receiver, synced);
 }
 
 #[test]
@@ -170,4 +232,68 @@ fn a_disk_that_is_full_now_and_then_costs_nothing_that_was_synced() {
 #[ignore = "slow"]
 fn slow_a_disk_that_is_full_now_and_then_costs_nothing_that_was_synced() {
     (2..22).for_each(|seed| full_now_and_then(100, seed));
+}
+
+/// Lets system calls of a worker fail as long as this lives.
+struct Failing(Child);
+
+impl Failing {
+    /// `None` where there is no `strace`.
+    fn attach(worker: &Worker, inject: &str) -> Option<Self> {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-o", "/dev/null", "-e", inject, "-p", &worker.id().to_string()]);
+        let Ok(mut strace) = strace.stderr(Stdio::piped()).spawn() else {
+            assert!(std::env::var_os("MILEPOST_REQUIRE_RECEIVERS").is_none(), "strace is missing");
+            eprintln!("skipped: strace is missing");
+            return None;
+        };
+        let mut said = BufReader::new(strace.stderr.take().unwrap()).lines().map_while(Result::ok);
+        said.find(|line| line.contains("attached")).expect("a process of ours can be traced");
+        // It tells of each new thread.
+        std::thread::spawn(move || said.count());
+        Some(Self(strace))
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// Lets a call fail in each thread, once or from then on, while events are enqueued and delivered.
+fn a_call_fails((call, when): (&str, &str)) {
+    let home = Home::new();
+    let receiver = Receiver::good();
+    let mut worker = Worker::spawn(&home, &receiver.url());
+    let Some(failing) = Failing::attach(&worker, &format!("inject={call}:error=EIO:when={when}")) else {
+        return;
+    };
+    let mut synced = Vec::new();
+    for _ in 0..3 {
+        let (numbers, said) = worker.enqueue("job_finished", 300, 100);
+        synced.extend(numbers.filter(|_| said.is_empty()));
+        worker.flush();
+    }
+    drop(failing);
+    eprintln!("{call} {when}");
+    recovers(&home, worker, &receiver, synced);
+}
+
+/// By these files are written: journals by `write`, the store by `pwrite64`.
+const CALLS: [&str; 8] =
+    ["write", "pwrite64", "fdatasync", "fsync", "rename", "openat", "unlink", "ftruncate"];
+
+#[test]
+fn a_disk_that_fails_costs_nothing_that_was_synced() {
+    at_once(&CALLS.map(|call| (call, "3")), a_call_fails);
+    at_once(&CALLS.map(|call| (call, "6+")), a_call_fails);
+}
+
+#[test]
+#[ignore = "slow"]
+fn slow_a_disk_that_fails_costs_nothing_that_was_synced() {
+    let whens = (1..40).flat_map(|n| [n.to_string(), format!("{n}+")]);
+    whens.for_each(|when| at_once(&CALLS.map(|call| (call, when.as_str())), a_call_fails));
 }

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use common::host::{Noise, Worker};
 use common::receiver::{Receiver, nobody_listens, url};
-use common::{Home, finish, wait_until};
+use common::{Home, at_once, finish, wait_until};
 use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
@@ -39,11 +39,6 @@ fn dropped(status: &Value) -> u64 {
 
 fn waiting(status: &Value) -> u64 {
     status["waiting"]["events"].as_u64().unwrap()
-}
-
-/// Does the same with all of these at once: most of it is waiting for an owner.
-fn at_once<T: Copy + Sync>(all: &[T], each: impl Fn(T) + Sync) {
-    std::thread::scope(|scope| all.iter().for_each(|one| drop(scope.spawn(|| each(*one)))));
 }
 
 /// How many events of each name the receiver took.

@@ -142,7 +142,7 @@ impl Store {
                 None => return Ok(None),
             },
         };
-        let mut engine = match Engine::open(&self.installation, ownership, self.route.as_ref(), self.quota) {
+        let mut engine = match self.open(ownership) {
             Ok(engine) => engine,
             Err(error) => {
                 if let Some(request) = &request {
@@ -160,6 +160,14 @@ impl Store {
             Left::Stopped => engine.close(STOP_GRACE)?,
         }
         Ok(Some(left))
+    }
+
+    /// Opens the spool. The device id comes first, as with the writer: what a spool without one takes for
+    /// collected under another would be dropped.
+    fn open(&self, ownership: Ownership) -> Result<Engine> {
+        let error = |error| Error::io("make the device id in", self.installation.directory(), error);
+        self.installation.device_id_or_new().map_err(error)?;
+        Engine::open(&self.installation, ownership, self.route.as_ref(), self.quota)
     }
 
     fn demand(&self, deadline: Instant) -> Result<Ownership> {
@@ -197,10 +205,6 @@ impl Store {
 
     fn try_own(&self) -> Result<Option<Ownership>> {
         if !is_usable() {
-            return Ok(None);
-        }
-        // Its writer has not yet written anything, and the epoch is not known.
-        if self.installation.device_id().is_ok_and(|id| id.is_none()) {
             return Ok(None);
         }
         let lock = self.installation.owner_lock();

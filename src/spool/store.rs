@@ -11,14 +11,18 @@
 //! - Damage and power cuts mostly show as silence: a store that opens with less in it. So each transaction
 //!   keeps a [`Sum`], and a store is right only if all pairs read and add up to it.
 //! - It may panic. A handle that saw a panic is forgotten, since its `drop` could hang.
+//! - Its `drop` panics where its file cannot be synced, so a handle whose sync failed is forgotten, too. What
+//!   such a file holds is not to be believed anyway: the kernel calls clean what it could not write.
 //! - Values stay below 6 KiB, so that no blob file is made: a power cut may lose those.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +32,9 @@ use thiserror::Error;
 use crate::block::{decode, encode};
 use crate::clock;
 use crate::installation::fs;
-use crate::limits::{SEGMENT_BYTES, SLED_CACHE_BYTES, SLED_FILE_BYTES_MAX, SLED_LOCK_WAIT};
+use crate::limits::{
+    SEGMENT_BYTES, SLED_CACHE_BYTES, SLED_FILE_BYTES_MAX, SLED_LOCK_WAIT, STORES_FORGOTTEN_MAX,
+};
 use crate::process::Process;
 
 /// The key of the sum itself; no other key starts with this byte.
@@ -63,6 +69,8 @@ pub(super) struct Store {
     file: File,
     path: PathBuf,
     sum: Sum,
+    /// Whether a sync failed.
+    is_suspect: Cell<bool>,
 }
 
 /// Why a store cannot be used. What it was filled from still stands.
@@ -157,7 +165,7 @@ impl Store {
             path: path.join("db"),
             source,
         })?;
-        Ok(Self { db: Some(db), file, path: path.into(), sum })
+        Ok(Self { db: Some(db), file, path: path.into(), sum, is_suspect: Cell::new(false) })
     }
 
     fn check(
@@ -226,18 +234,15 @@ impl Store {
     pub(super) fn persist(&self) -> Result<(), StoreError> {
         self.db()?.flush().map_err(|error| self.sled_error(&error))?;
         debug_assert!(!self.has_blobs(), "a value was large enough for a blob file");
-        self.file.sync_data().map_err(|source| StoreError::Io {
-            operation: "sync",
-            path: self.path.join("db"),
-            source,
+        self.file.sync_data().map_err(|source| {
+            self.is_suspect.set(true);
+            StoreError::Io { operation: "sync", path: self.path.join("db"), source }
         })
     }
 
     /// Persists and closes.
-    pub(super) fn close(mut self) -> Result<(), StoreError> {
-        self.persist()?;
-        drop(self.db.take());
-        Ok(())
+    pub(super) fn close(self) -> Result<(), StoreError> {
+        self.persist()
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -266,10 +271,22 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if thread::panicking() {
-            std::mem::forget(self.db.take());
+        // Synced here first, since sled would panic. A failed write it remembers, and does nothing more.
+        let _ = (!thread::panicking() && !self.is_suspect.get()).then(|| self.persist());
+        let db = self.db.take();
+        if thread::panicking() || self.is_suspect.get() && forgets_one_more() {
+            std::mem::forget(db);
+        } else if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
+            log::error!("the store {} panicked when it was closed", self.path.display());
         }
     }
+}
+
+/// Whether a handle may be forgotten: each keeps its cache and a file, so a disk that fails for ever is not to
+/// eat the process up.
+fn forgets_one_more() -> bool {
+    static FORGOTTEN: AtomicUsize = AtomicUsize::new(0);
+    FORGOTTEN.fetch_add(1, Ordering::Relaxed) < STORES_FORGOTTEN_MAX
 }
 
 /// The pairs in portions that stay far below a segment.

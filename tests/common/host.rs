@@ -1,8 +1,11 @@
 //! A host program that does as it is told: a process of its own, driven line by line.
 
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, IoSlice, Lines, Write};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::LazyLock;
 
 use milepost::{Client, EnqueueError, Event, Product};
 use serde_json::json;
@@ -34,17 +37,19 @@ impl Dice {
 }
 
 /// The body of the test `worker` that each file with workers has: does what each line of its standard input says,
-/// and answers each.
+/// and answers each. Its client begins with the first line.
 pub(crate) fn serve() {
     let Ok(product) = std::env::var("WORKER_PRODUCT") else { return };
     log::set_logger(&ToStandardError).unwrap();
     log::set_max_level(log::LevelFilter::Warn);
     let builder = Client::builder(Product::from_file(product).unwrap());
-    let client = builder.endpoint(std::env::var("WORKER_ENDPOINT").unwrap()).build().unwrap();
+    let builder = builder.endpoint(std::env::var("WORKER_ENDPOINT").unwrap());
+    let client = LazyLock::new(|| builder.build().unwrap());
     let (mut noise, mut next) = (Noise(1), 0u64);
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let words: Vec<_> = line.split(' ').collect();
         let outcome = match words[..] {
+            ["begin"] => client.is_collecting().then(|| Ok(String::new())).unwrap(),
             ["milestone", name] => {
                 client.milestone(name).and_then(|()| client.sync(LONG)).map(|()| String::new())
             }
@@ -60,9 +65,16 @@ pub(crate) fn serve() {
             }
             _ => panic!("{line}"),
         };
-        println!("said {next} {}", outcome.unwrap_or_else(|error| format!("error: {error}")));
+        let outcome = outcome.unwrap_or_else(|error| format!("error: {error}"));
+        print(std::io::stdout(), &format!("said {next} {outcome}\n"));
     }
     client.shutdown(LONG).unwrap();
+}
+
+/// Prints by another system call than those that tests let fail.
+fn print(to: impl AsFd, line: &str) {
+    let mut to = File::from(to.as_fd().try_clone_to_owned().unwrap());
+    to.write_vectored(&[IoSlice::new(line.as_bytes())]).unwrap();
 }
 
 fn put(client: &Client, mut event: Event) {
@@ -82,7 +94,7 @@ impl log::Log for ToStandardError {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!("{} {}", std::process::id(), record.args());
+            print(std::io::stderr(), &format!("{} {}\n", std::process::id(), record.args()));
         }
     }
 
@@ -99,17 +111,15 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn start(home: &Home, endpoint: &str) -> Self {
-        Self::spawn(Command::new(std::env::current_exe().unwrap()), home, endpoint)
+        let mut worker = Self::spawn(home, endpoint);
+        worker.tell("begin");
+        worker
     }
 
-    /// Through a program that runs it, such as `strace`, with its arguments.
-    pub(crate) fn spawn(mut command: Command, home: &Home, endpoint: &str) -> Self {
-        if command.get_program() != std::env::current_exe().unwrap().as_os_str() {
-            command.arg(std::env::current_exe().unwrap());
-        }
-        let mut process = command
+    /// One whose client begins with what it is first told.
+    pub(crate) fn spawn(home: &Home, endpoint: &str) -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", home.path())
             .env("WORKER_PRODUCT", home.product_file())
             .env("WORKER_ENDPOINT", endpoint)
@@ -127,6 +137,10 @@ impl Worker {
         let worker = Self::start(home, endpoint);
         wait_until("the worker holds the spool", || home.status()["owner"] != json!(null));
         worker
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Enqueues events of this name with some noise in each, and syncs: their numbers, and what was said

@@ -240,6 +240,11 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Does the same with all of these at once, for what is mostly waiting.
+pub(crate) fn at_once<T: Copy + Sync>(all: &[T], each: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| all.iter().for_each(|one| drop(scope.spawn(|| each(*one)))));
+}
+
 /// The keys of an object, in alphabetical order.
 pub(crate) fn keys(object: &Value) -> Vec<&str> {
     let mut keys: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
