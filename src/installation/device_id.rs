@@ -30,6 +30,7 @@ pub(super) fn read_or_make(directory: &Path) -> io::Result<String> {
         return Ok(id);
     }
     let id = Uuid::new_v4().hyphenated().to_string();
+    // Bytes, then name, then directory: a journal must not outlive the id that it was collected under.
     let hidden = directory.join(format!(".device_id-{}", Uuid::new_v4().simple()));
     let made =
         fs::write_new(&hidden, id.as_bytes()).and_then(|()| match std::fs::hard_link(&hidden, &path) {
