@@ -47,6 +47,7 @@ pub(super) fn read_or_make(directory: &Path) -> io::Result<String> {
         Found::Nothing | Found::Unreadable => {}
     }
     let id = Uuid::new_v4().hyphenated().to_string();
+    // Bytes, then name, then directory: a journal must not outlive the id that it was collected under.
     let hidden = write_hidden(directory, &id)?;
     let made = match std::fs::hard_link(&hidden, &path) {
         // Somebody was faster, or what stands there is unreadable.

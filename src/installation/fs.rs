@@ -167,7 +167,9 @@ pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Makes a directory and those above it, closed to everybody else, and makes their names durable.
+/// Makes a directory and those above it, closed to everybody else, and makes their names durable: nothing in a
+/// directory is safer than its name. Whoever made one that is there may have died before it came so far; that is
+/// made up for by `Installation::sync` before anybody is told that something is durable, and by the ledger.
 pub(crate) fn create_directories(directory: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(directory) {
         Ok(found) if found.is_dir() => return Ok(()),

@@ -34,7 +34,8 @@ impl Journal {
     /// Makes a journal in `directory`: hidden, locked, filled, and only then renamed into place.
     ///
     /// Whoever opens the spool removes hidden files that nobody has locked, and may catch one between its
-    /// making and its lock: then another one is made.
+    /// making and its lock: then another one is made. Nothing is synced here, since the writer waits for no disk:
+    /// the sync thread syncs the bytes, then the name, before anybody is told that an event in it is durable.
     pub(crate) fn create(directory: &Path, origin: &Origin) -> io::Result<Self> {
         Self::make(directory, origin, |name| name)
     }

@@ -28,7 +28,9 @@ pub(super) fn renew(file: &AppendFile, path: &Path) -> io::Result<File> {
     replace(path, contents.header.id, &bytes)
 }
 
-/// Writes a file locked and synced under a hidden name, and renames it over the one at `path`.
+/// Writes a file locked and synced under a hidden name, and renames it to `path`, over what stands there.
+/// Whichever of the two a power cut leaves there, it has all that was durable: the sync thread syncs the directory
+/// next.
 pub(super) fn replace(path: &Path, id: JournalId, bytes: &[u8]) -> io::Result<File> {
     let hidden = path.with_file_name(format!(".pack-{id}"));
     let written = write(&hidden, bytes).and_then(|file| std::fs::rename(&hidden, path).map(|()| file));

@@ -273,6 +273,9 @@ impl Spool {
     }
 
     /// Unlinks the journals of which nothing is left. The ledger names them until they are gone.
+    ///
+    /// The store and the ledger are durable first, since dead letters and the books stand nowhere else from then on;
+    /// and the names are gone for good before the records are, since a journal without one is entered anew.
     fn let_go(&mut self) -> Result<(), SpoolError> {
         self.write_ledger(State::Open)?;
         let directory = self.installation.taken();
@@ -293,8 +296,9 @@ impl Spool {
         Ok(())
     }
 
-    /// Writes a drained store anew under the next number: sled gives no space back. A disk without room for the
-    /// new one is no reason to stop working with the old one.
+    /// Writes a drained store anew under the next number: sled gives no space back. The new one is durable with
+    /// its name before the ledger names it, and the old one goes after that. A disk without room for the new one is
+    /// no reason to stop working with the old one.
     fn rewrite(&mut self) -> Result<(), SpoolError> {
         let old = self.installation.store(self.number);
         let mut pairs = Changes::new();

@@ -249,7 +249,8 @@ fn open_store(
     Ok((store, inventory))
 }
 
-/// Makes the next store, from what the ledger knows.
+/// Makes the next store, from what the ledger knows. The name of the old one need not be durable: as long as the
+/// ledger names it, it is replaced again, by whatever name it is found.
 fn replace_store(
     installation: &Installation,
     ledger: &mut Ledger,

@@ -9,18 +9,19 @@ use milepost::Product;
 
 use crate::check::{Story, Verdict};
 use crate::dice::Dice;
-use crate::disk::{Disk, Fate, Order, Tree, build};
+use crate::disk::{Disk, Fate, Node, Order, Tree, build};
 use crate::recording::{Operation, Recording};
 
 /// Cuts that are looked at together: most of the time each of them waits, for a tick or a disk.
 const AT_ONCE: usize = 8;
 
-/// The power fails before an operation.
+/// The power fails before an operation, and may take the store with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cut {
     at: usize,
     order: Order,
     fate: Fate,
+    store_is_lost: bool,
 }
 
 /// What all cuts came to.
@@ -53,8 +54,13 @@ impl Tally {
     }
 }
 
-/// Chooses cuts before these operations, in order.
-pub(crate) fn choose(moments: &[&[usize]], cuts: usize, dice: &mut Dice) -> Vec<Cut> {
+/// Chooses cuts before these operations, in order. In half of them the store is lost, where it may be.
+pub(crate) fn choose(
+    moments: &[&[usize]],
+    cuts: usize,
+    may_lose_the_store: bool,
+    dice: &mut Dice,
+) -> Vec<Cut> {
     let moments: Vec<_> = moments.iter().filter(|moments| !moments.is_empty()).collect();
     let mut chosen: Vec<Cut> = (0..cuts)
         .map(|number| {
@@ -68,6 +74,7 @@ pub(crate) fn choose(moments: &[&[usize]], cuts: usize, dice: &mut Dice) -> Vec<
                     2..=4 => Fate::SomeWrites,
                     _ => Fate::SomePages,
                 },
+                store_is_lost: may_lose_the_store && dice.roll(2) == 0,
             }
         })
         .collect();
@@ -77,7 +84,12 @@ pub(crate) fn choose(moments: &[&[usize]], cuts: usize, dice: &mut Dice) -> Vec<
 
 /// Cuts where the most is unsynced, before any sync, just after names changed or something was promised, and
 /// anywhere: of each a quarter.
-pub(crate) fn choose_honestly(recording: &Recording, cuts: usize, dice: &mut Dice) -> Vec<Cut> {
+pub(crate) fn choose_honestly(
+    recording: &Recording,
+    cuts: usize,
+    may_lose_the_store: bool,
+    dice: &mut Dice,
+) -> Vec<Cut> {
     let mut disk = Disk::new(recording, Order::Journalled);
     let (mut syncs, mut changes) = (Vec::new(), Vec::new());
     for (at, operation) in recording.operations.iter().enumerate() {
@@ -93,7 +105,7 @@ pub(crate) fn choose_honestly(recording: &Recording, cuts: usize, dice: &mut Dic
     syncs.sort_unstable();
     let syncs: Vec<usize> = syncs.into_iter().map(|(_, at)| at).collect();
     let anywhere: Vec<usize> = (0..=recording.operations.len()).collect();
-    choose(&[&syncs[syncs.len() * 3 / 4..], &syncs, &changes, &anywhere], cuts, dice)
+    choose(&[&syncs[syncs.len() * 3 / 4..], &syncs, &changes, &anywhere], cuts, may_lose_the_store, dice)
 }
 
 /// Lets the power fail at each of the cuts, without the operations that are left out, and goes on in what is left.
@@ -133,11 +145,24 @@ pub(crate) fn perform(
                 break;
             }
             let disk = disks.iter().find(|disk| disk.order() == cut.order).expect("there is one of each");
-            sender.send((*cut, disk.cut(cut.fate, dice))).unwrap();
+            let mut tree = disk.cut(cut.fate, dice);
+            if cut.store_is_lost {
+                lose_store(&mut tree);
+            }
+            sender.send((*cut, tree)).unwrap();
         }
         drop(sender);
     });
     tally.into_inner().unwrap()
+}
+
+/// What damage to sled's file comes to: a store that went back, or none.
+fn lose_store(tree: &mut Tree) {
+    for (path, node) in tree {
+        if let (true, Node::File(bytes)) = (path.ends_with("/db"), node) {
+            bytes.truncate(bytes.len() / 2);
+        }
+    }
 }
 
 fn next(receiver: &Mutex<Receiver<(Cut, Tree)>>) -> Option<(Cut, Tree)> {

@@ -65,7 +65,8 @@ fn down(home: &Path) -> PathBuf {
 }
 
 impl Scenario {
-    pub(crate) fn damages_the_store(self) -> bool {
+    /// Whether the store may be lost at any time: without dead letters, nothing stands there alone.
+    pub(crate) fn may_lose_the_store(self) -> bool {
         matches!(self, Self::Refill)
     }
 
@@ -205,6 +206,10 @@ impl Driver {
         self.flush(&worker);
         self.set_down(false);
         assert!(self.flush(&worker).is_complete());
+        for _ in 0..6 {
+            self.enqueue(&worker, 30, 300);
+            assert!(self.flush(&worker).is_complete());
+        }
         worker.shutdown(LONG).unwrap();
         assert!(second.exists());
     }
