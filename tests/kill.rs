@@ -173,7 +173,7 @@ fn a_kill_while_the_store_is_written_anew_loses_nothing() {
 
 #[test]
 fn a_kill_while_the_store_is_handed_over_loses_nothing() {
-    killed_in_hand_over(8);
+    killed_in_hand_over(6);
 }
 
 #[test]

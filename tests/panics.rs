@@ -24,8 +24,6 @@ fn host() {
     let report = client.flush(LONG).unwrap();
     assert!(report.is_complete(), "{report:?}");
     client.shutdown(LONG).unwrap();
-    let hook = std::panic::take_hook();
-    println!("ended well, with a hook of {} bytes", std::mem::size_of_val(&*hook));
 }
 
 /// Whether a host came to an end. One that aborts did not.
@@ -36,10 +34,13 @@ fn live(home: &Home, endpoint: &str, aborts: bool) -> bool {
     if aborts {
         command.env("HOST_ABORTS", "1");
     }
+    ended(&mut command)
+}
+
+fn ended(command: &mut Command) -> bool {
     let output = command.output().unwrap();
-    let text =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() || output.status.signal() == Some(6), "{text}");
+    let [out, err] = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said));
+    assert!(output.status.success() || output.status.signal() == Some(6), "{out}{err}");
     output.status.success()
 }
 
@@ -80,4 +81,32 @@ fn a_host_that_aborts_dies_twice_at_most_of_a_store_that_panics() {
     let deaths = (0..9).take_while(|_| !live(&home, &receiver.url(), true)).count();
     assert!((1..=2).contains(&deaths), "{deaths}");
     check(&home, &receiver);
+}
+
+/// The same with a host that really cannot unwind: `examples/embed.rs`, built so.
+#[test]
+#[ignore = "slow"]
+fn slow_a_host_built_with_panic_abort_dies_twice_at_most_of_a_store_that_panics() {
+    let built = tempfile::tempdir().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["rustc", "--locked", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    cargo.args(["--example", "embed", "--", "-C", "panic=abort", "-o"]).arg(built.path().join("host"));
+    assert!(cargo.status().unwrap().success());
+    let files = std::fs::read_dir(built.path()).unwrap().map(|entry| entry.unwrap().path());
+    let host = files.into_iter().find(|path| path.extension().is_none()).unwrap();
+
+    let home = panicking();
+    let receiver = Receiver::good();
+    let live = || {
+        let mut command = Command::new(&host);
+        command.env_clear().env("HOME", home.path()).env("MILEPOST_ENDPOINT", receiver.url());
+        ended(command.env("ACME_WORKER_HOME", home.telemetry().parent().unwrap()))
+    };
+    let deaths = (0..9).take_while(|_| !live()).count();
+    assert!((1..=2).contains(&deaths), "{deaths}");
+    // Each life syncs a hundred events before it flushes.
+    let events = 300 + 100 * (deaths as u64 + 1);
+    assert_eq!(receiver.taken_once().len() as u64, events);
+    let status = home.status();
+    assert_eq!((&status["delivered"], &status["damaged"]), (&(10 + events).into(), &1.into()), "{status}");
 }
