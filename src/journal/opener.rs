@@ -10,7 +10,7 @@ use super::keeper::Keeper;
 use super::room::Room;
 use crate::block::Origin;
 use crate::clock;
-use crate::installation::Installation;
+use crate::installation::{Installation, fs};
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TURN_LOOK_EVERY};
 use crate::product::Quota;
 
@@ -24,6 +24,15 @@ pub(super) struct Opener {
     keeper: Keeper,
     /// Why no journal could be opened, and when it is tried again.
     failed: Option<(Instant, String)>,
+}
+
+/// What stands in the way of writing in a directory, for who only asks.
+pub(crate) fn obstacle(installation: &Installation, free_disk_min: u64, quota: Quota) -> Option<String> {
+    let directory = installation.directory();
+    let writable = fs::check_writable(directory)
+        .map_err(|error| format!("{} cannot be written: {error}", directory.display()));
+    let room = |()| Room::new(directory, free_disk_min).check();
+    writable.and_then(room).and_then(|()| Keeper::new(installation.clone(), quota).check(true)).err()
 }
 
 impl Opener {
@@ -54,10 +63,7 @@ impl Opener {
 
     /// Why the quota takes nothing that comes now, if that is so. Milestones are outside of it.
     pub(super) fn check_quota(&mut self, begins_a_journal: bool) -> Result<(), String> {
-        match self.keeper.refuses(begins_a_journal) {
-            true => Err(format!("the quota of {} is used up", self.installation.directory().display())),
-            false => Ok(()),
-        }
+        self.keeper.check(begins_a_journal)
     }
 
     /// Makes the place where journals will lie.

@@ -114,6 +114,8 @@ pub(crate) enum SpoolError {
     Io { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("the spool {0} was written by a newer version of milepost")]
     Newer(PathBuf),
+    #[error("the device id in {0} is another one by now")]
+    AnotherId(PathBuf),
 }
 
 /// How much a ledger that was written now would say that the last one does not.

@@ -12,7 +12,7 @@ use super::keys;
 use super::ledger::Taken;
 use super::step::{Step, reached};
 use super::store::Changes;
-use crate::block::{Counts, JournalId, Kind, Origin, encode};
+use crate::block::{Counts, Epoch, JournalId, Kind, Origin, encode};
 use crate::clock;
 use crate::installation::fs::{self, Locked};
 use crate::journal::{Contents, Found, JournalError, JournalName, oldest};
@@ -152,7 +152,7 @@ impl Spool {
         let path = self.installation.taken().join(&taken.name);
         let id = taken.id;
         match Contents::open(&path) {
-            Ok(contents) if contents.header.epoch != self.epoch => {
+            Ok(contents) if self.is_foreign(contents.header.epoch)? => {
                 self.discard(&Reading { id, urgent, contents }, DropReason::Consent)?;
                 self.begun(urgent_only)
             }
@@ -203,6 +203,7 @@ impl Spool {
         if !local_too && !name.is_now() && stays(&contents) {
             return Ok(Took::Staying);
         }
+        let is_foreign = self.is_foreign(contents.header.epoch)?;
         let id = contents.header.id;
         let directory = self.installation.taken();
         let taken_path = directory.join(name.to_string());
@@ -220,12 +221,26 @@ impl Spool {
         reached(Step::DirectoriesSynced);
         self.taken.insert(id, Taken::new(id, name.to_string()));
         let reading = Reading { id, urgent: name.is_now(), contents };
-        if reading.contents.header.epoch != self.epoch {
+        if is_foreign {
             log::info!("{name} was written before somebody said no, and is deleted");
             self.discard(&reading, DropReason::Consent)?;
             return Ok(Took::Nothing);
         }
         Ok(Took::Journal(reading))
+    }
+
+    /// Whether a journal was written under another device id than this spool's.
+    ///
+    /// # Errors
+    ///
+    /// Where it is the spool whose id is not the one of today: it is to be opened anew, before what was collected
+    /// since is taken for something that somebody refused.
+    fn is_foreign(&self, epoch: Epoch) -> Result<bool, SpoolError> {
+        let today = || self.installation.device_id().ok().flatten().map(|id| Epoch::of(&id));
+        if epoch != self.epoch && today().is_some_and(|today| today != self.epoch) {
+            return Err(SpoolError::AnotherId(self.installation.directory().into()));
+        }
+        Ok(epoch != self.epoch)
     }
 
     /// Takes a free journal and deletes its events. `false` where it is not free.
