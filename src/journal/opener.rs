@@ -76,12 +76,12 @@ impl Opener {
         self.try_again(|opener| {
             let origin = opener.origin()?;
             let directory = opener.installation.journals();
-            let most = opener.quota().journal_bytes().min(JOURNAL_ADOPT_BYTES_MAX);
-            if let Some(adopted) = Journal::adopt(&directory, &origin, most) {
+            let (bytes, events) = (opener.quota().journal_bytes(), opener.quota().journal_events());
+            let adopt = || Journal::adopt(&directory, &origin, bytes.min(JOURNAL_ADOPT_BYTES_MAX), events);
+            if let Some(adopted) = adopt() {
                 return Ok(adopted);
             }
-            let made_room = opener.keeper.make_room(origin.epoch());
-            match made_room.then(|| Journal::adopt(&directory, &origin, most)).flatten() {
+            match opener.keeper.make_room(origin.epoch()).then(adopt).flatten() {
                 Some(adopted) => Ok(adopted),
                 None => Ok((Journal::create(&directory, &origin)?, 0)),
             }
