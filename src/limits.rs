@@ -78,7 +78,7 @@ pub(crate) const JOURNAL_EVENTS_MAX: u32 = 1 << 26;
 pub(crate) const PACK_BLOCK_BYTES: u64 = 1_280;
 
 /// Small blocks that make it worth to pack a journal that the next process will go on with.
-pub(crate) const PACK_SMALL_BLOCKS: u64 = 32;
+pub(crate) const PACK_SMALL_BLOCKS: u64 = 16;
 
 /// Most bytes of a journal that are read: a turn may come one full channel late.
 pub(crate) const JOURNAL_READ_BYTES_MAX: u64 = 64 * MIB as u64;

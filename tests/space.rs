@@ -121,9 +121,9 @@ fn a_trickle_with_restarts_ends_as_few_packed_files() {
 #[ignore = "slow"]
 fn slow_a_trickle_with_restarts_ends_as_few_packed_files() {
     in_a_clean_process("slow_a_trickle_with_restarts_ends_as_few_packed_files", || {
-        trickle(5_000, 3);
-        trickle(100, 1_000);
-        trickle(3, 30_000);
+        trickle(2_000, 3);
+        trickle(50, 1_000);
+        trickle(2, 30_000);
     });
 }
 
