@@ -61,8 +61,8 @@ pub(crate) const JOURNAL_BYTES: u64 = 4 * MIB as u64;
 pub(crate) const JOURNAL_BYTES_MIN: u64 = 64 * KIB as u64;
 
 /// A free journal below this is gone on with by the next writer, so that 10,000 short processes leave a
-/// handful of files.
-pub(crate) const JOURNAL_ADOPT_BYTES_MAX: u64 = 256 * KIB as u64;
+/// handful of files, and a trickle of [`JOURNAL_BYTES`] that was packed to a fifth of it is gone on with, too.
+pub(crate) const JOURNAL_ADOPT_BYTES_MAX: u64 = MIB as u64;
 
 /// Most free journals that a starting writer looks at before it makes its own.
 pub(crate) const JOURNAL_ADOPT_TRIES_MAX: usize = 64;
@@ -76,6 +76,9 @@ pub(crate) const JOURNAL_EVENTS_MAX: u32 = 1 << 26;
 /// A journal whose blocks are smaller than this on average is packed before it is let go: headers weigh more
 /// than a twentieth of it, and LZ4 finds little in small blocks.
 pub(crate) const PACK_BLOCK_BYTES: u64 = 1_280;
+
+/// Small blocks that make it worth to pack a journal that the next process will go on with.
+pub(crate) const PACK_SMALL_BLOCKS: u64 = 16;
 
 /// Most bytes of a journal that are read: a turn may come one full channel late.
 pub(crate) const JOURNAL_READ_BYTES_MAX: u64 = 64 * MIB as u64;
@@ -229,8 +232,13 @@ pub(crate) const LEDGER_TIMES_EVERY: Duration = Duration::from_secs(60);
 /// How often journals that are done with are unlinked while others are under way: each time costs a ledger.
 pub(crate) const LET_GO_EVERY: Duration = Duration::from_millis(500);
 
-/// A drained store above this is written anew, since sled gives no space back.
-pub(crate) const STORE_REWRITE_BYTES: u64 = 16 * MIB as u64;
+/// A drained store above this is written anew, since sled gives no space back: with the rest, a directory
+/// without events stays below 5 MiB.
+pub(crate) const STORE_REWRITE_BYTES: u64 = 4 * MIB as u64;
+
+/// For so long nothing happened in a store before it is written anew: one that fills again at once would only
+/// grow again.
+pub(crate) const STORE_REWRITE_AFTER: Duration = Duration::from_secs(2);
 
 /// Openings in a row that never came to an end before a store is set aside unopened. Most are kills, which cost
 /// nothing, and a panic of sled is told by its hook at the second; this is for what ends a host in another way.

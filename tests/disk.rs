@@ -3,9 +3,11 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use common::host::{Dice, Worker};
 use common::receiver::{Receiver, nobody_listens, url};
 use common::{Home, at_once, finish, wait_until};
+use serde_json::{Value, json};
 
 #[test]
 #[ignore = "a process that other tests start"]
@@ -277,7 +280,6 @@ fn a_call_fails((call, when): (&str, &str)) {
         worker.flush();
     }
     drop(failing);
-    eprintln!("{call} {when}");
     recovers(&home, worker, &receiver, synced);
 }
 
@@ -296,4 +298,81 @@ fn a_disk_that_fails_costs_nothing_that_was_synced() {
 fn slow_a_disk_that_fails_costs_nothing_that_was_synced() {
     let whens = (1..40).flat_map(|n| [n.to_string(), format!("{n}+")]);
     whens.for_each(|when| at_once(&CALLS.map(|call| (call, when.as_str())), a_call_fails));
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_has_its_reason_and_is_tried_again() {
+    let home = Home::new();
+    let Some(disk) = SmallDisk::mount(&home) else { return };
+    disk.remount("size=128m");
+    for waiting in [0, 10] {
+        home.enqueue(waiting);
+        disk.remount("ro");
+        let why = "Read-only file system";
+        let status = home.status();
+        assert!(status["trouble"].as_str().unwrap().contains(why), "{status}");
+        assert_eq!(status["waiting"]["events"], waiting);
+        let done = home.milepost(&["enqueue", "job_finished"]);
+        assert_eq!(done.status, 1);
+        assert!(done.stderr.contains(why), "{done:?}");
+
+        let mut worker = Worker::start(&home, &url(nobody_listens()));
+        let (_, said) = worker.enqueue("job_finished", 100, 10);
+        assert!(said.contains(why), "{said}");
+        disk.remount("rw");
+        wait_until("events are taken again", || worker.enqueue("job_finished", 1, 10).1.is_empty());
+        assert_eq!(home.status()["trouble"], Value::Null);
+        worker.end();
+        assert_eq!(home.status()["waiting"]["events"], waiting + 1);
+        assert_eq!(home.json(&["purge", "--yes"])["purged"], waiting + 1);
+    }
+}
+
+#[test]
+fn where_there_is_no_place_the_reason_is_named_and_the_host_goes_on() {
+    let home = Home::new();
+    let file = home.product_file();
+    for (place, why) in [(Path::new("/proc/none"), "No such file"), (&file, "Not a directory")] {
+        let done = |arguments: &[&str]| finish(home.command(arguments).env("ACME_WORKER_HOME", place), "");
+        // Root may write in /proc, as far as anybody can say who does not try.
+        let status = done(&["status", "--json"]).json();
+        let trouble = status["trouble"].as_str().unwrap_or(why);
+        assert!(trouble.contains(why), "{status}");
+        let enqueued = done(&["enqueue", "job_finished", "--json"]);
+        assert_eq!((enqueued.status, &enqueued.json()["refused"]), (1, &json!({"disk": 1})), "{enqueued:?}");
+        assert!(enqueued.stderr.contains(why), "{enqueued:?}");
+    }
+    // Nobody's home, neither by HOME nor by the list of users.
+    let program = home.path().join("milepost");
+    std::fs::copy(env!("CARGO_BIN_EXE_milepost"), &program).unwrap();
+    std::fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(program);
+    command.env_clear().uid(54_321).arg("--product").arg(&file).arg("--json");
+    let status = finish(command.arg("status"), "").json();
+    assert_eq!(status["collecting"], false);
+    assert!(status["reason"].as_str().unwrap().contains("set HOME"), "{status}");
+}
+
+#[test]
+fn a_directory_that_is_removed_under_a_worker_is_made_again() {
+    let home = Home::new();
+    let receiver = Receiver::good();
+    let mut worker = Worker::owning(&home, &receiver.url());
+    worker.enqueue("job_finished", 100, 10);
+    assert_eq!(worker.flush(), "");
+    worker.enqueue("job_finished", 100, 10);
+    std::fs::remove_dir_all(home.telemetry()).unwrap();
+    // What it had is gone, and is told to whoever syncs.
+    wait_until("it is noticed", || !worker.enqueue("job_finished", 1, 10).1.is_empty());
+    wait_until("events are taken again", || worker.enqueue("job_finished", 1, 10).1.is_empty());
+    let (last, said) = worker.enqueue("job_finished", 10, 10);
+    assert_eq!(said, "");
+    wait_until("events are delivered again", || {
+        worker.flush();
+        let numbers =
+            receiver.requests().iter().flat_map(common::receiver::Request::numbers).collect::<Vec<_>>();
+        last.clone().all(|number| numbers.contains(&number))
+    });
+    worker.end();
+    assert_eq!(home.status()["dropped"], json!({}), "what came since was collected with consent");
 }

@@ -42,7 +42,7 @@ pub(crate) fn lock_file(file: File, path: &Path) -> io::Result<Locked> {
 /// Whether somebody has the exclusive lock of the file at `path`. Disturbs nobody: the lock that is tried is
 /// a shared one, and lives as long as this call.
 pub(crate) fn is_locked(path: &Path) -> io::Result<bool> {
-    match open(path) {
+    match open_to_read(path) {
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => Ok(false),
             Err(TryLockError::WouldBlock) => Ok(true),
@@ -64,6 +64,12 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
 }
 
+/// Opens a regular file for reading alone: also where nothing can be written.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
+    let file = sys::options().read(true).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
 /// Opens a regular file, which is made if there is none.
 pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     let file = sys::options().read(true).write(true).create(true).open(path)?;
@@ -77,10 +83,7 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
 
 /// Reads a file of at most `limit` bytes; a larger one is [`io::ErrorKind::InvalidData`].
 pub(crate) fn read_to_limit(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = sys::options().read(true).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
+    let file = open_to_read(path)?;
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
@@ -192,6 +195,16 @@ pub(crate) fn touch(path: &Path) -> io::Result<()> {
     open_or_create(path)?.set_modified(clock::wall())
 }
 
+/// Whether a directory can be written, or made where there is none.
+pub(crate) fn check_writable(directory: &Path) -> io::Result<()> {
+    match (std::fs::symlink_metadata(directory), directory.parent()) {
+        (Ok(found), _) if !found.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+        (Ok(_), _) => sys::check_writable(directory),
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => check_writable(parent),
+        (Err(error), _) => Err(error),
+    }
+}
+
 /// Whether the file of this handle is the one that stands at `path`.
 pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::symlink_metadata(path)) {
@@ -238,7 +251,7 @@ mod sys {
     use std::fs::DirBuilder;
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 
-    use rustix::fs::OFlags;
+    use rustix::fs::{Access, OFlags};
 
     /// No link is followed, and a pipe in a file's place does not stop the thread.
     pub(super) fn options() -> OpenOptions {
@@ -271,6 +284,10 @@ mod sys {
         }
         (mode & 0o022 != 0)
             .then(|| (format!("can be written to by others (mode {mode:04o})"), "chmod 700 it".into()))
+    }
+
+    pub(super) fn check_writable(directory: &Path) -> io::Result<()> {
+        Ok(rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
     }
 
     pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
@@ -306,6 +323,10 @@ mod sys {
 
     pub(super) fn exposure(_: &Metadata) -> Option<(String, String)> {
         None
+    }
+
+    pub(super) fn check_writable(_: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(super) fn free_bytes(_: &Path) -> io::Result<u64> {

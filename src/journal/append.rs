@@ -30,6 +30,14 @@ impl AppendFile {
         Self { file, unsynced: Unsynced { from: len, bytes: Vec::new(), end: len }.into() }
     }
 
+    /// Goes on at place `len`. What stands behind it is cut.
+    pub(super) fn go_on_at(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)?;
+        (&self.file).seek(SeekFrom::Start(len))?;
+        *self.lock() = Unsynced { from: len, bytes: Vec::new(), end: len };
+        Ok(())
+    }
+
     pub(super) fn file(&self) -> &File {
         &self.file
     }

@@ -1,6 +1,6 @@
 //! One journal that this process writes.
 
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::reader::{Contents, Found};
 use crate::block::{Class, End, JournalId, Kind, Origin, OriginId, write_note};
 use crate::clock;
 use crate::installation::fs::{self, Locked};
-use crate::limits::{JOURNAL_ADOPT_TRIES_MAX, JOURNAL_CREATE_TRIES_MAX, PACK_BLOCK_BYTES};
+use crate::limits::{JOURNAL_ADOPT_TRIES_MAX, JOURNAL_CREATE_TRIES_MAX, PACK_BLOCK_BYTES, PACK_SMALL_BLOCKS};
 
 /// A journal that this process holds: nobody else writes it or takes it.
 pub(crate) struct Journal {
@@ -22,8 +22,9 @@ pub(crate) struct Journal {
     pub(crate) len: u64,
     /// Index of the next event.
     pub(crate) next: u32,
-    /// Events blocks, of which many small ones are worth packing.
-    pub(crate) blocks: u64,
+    /// Events blocks, and how many of them are small.
+    blocks: u64,
+    small: u64,
     /// Whose events are appended.
     pub(crate) origin: OriginId,
     /// Whether there is anything in it worth taking: events, or what was counted.
@@ -73,31 +74,37 @@ impl Journal {
             let _ = fs::remove(&hidden);
             return Err(error);
         }
-        let len = start.len() as u64;
-        Ok(Some(Self {
-            file: file.into(),
-            path,
-            name,
-            len,
-            next: 0,
-            blocks: 0,
-            origin: origin_id,
-            has_any: false,
-        }))
+        Ok(Some(Self::new(file, path, name, start.len() as u64, origin_id)))
+    }
+
+    fn new(file: AppendFile, path: PathBuf, name: JournalName, len: u64, origin: OriginId) -> Self {
+        let (next, blocks, small, has_any) = (0, 0, 0, false);
+        Self { file: file.into(), path, name, len, next, blocks, small, origin, has_any }
     }
 
     /// Goes on with a small free journal of the same epoch, if there is one: of the same origin, or without
     /// events. Its torn tail is cut; the second value says how many places were damaged.
-    pub(crate) fn adopt(directory: &Path, origin: &Origin, bytes_max: u64) -> Option<(Self, u64)> {
+    pub(crate) fn adopt(
+        directory: &Path,
+        origin: &Origin,
+        bytes_max: u64,
+        events_max: u32,
+    ) -> Option<(Self, u64)> {
         let names = std::fs::read_dir(directory).ok()?.flatten().filter_map(|entry| {
             let name: JournalName = entry.file_name().to_str()?.parse().ok()?;
             let small = entry.metadata().is_ok_and(|found| found.len() < bytes_max);
             (small && !name.is_now()).then_some(name)
         });
-        names.take(JOURNAL_ADOPT_TRIES_MAX).find_map(|name| Self::adopt_one(directory, name, origin))
+        let mut tried = names.take(JOURNAL_ADOPT_TRIES_MAX);
+        tried.find_map(|name| Self::adopt_one(directory, name, origin, events_max))
     }
 
-    fn adopt_one(directory: &Path, name: JournalName, origin: &Origin) -> Option<(Self, u64)> {
+    fn adopt_one(
+        directory: &Path,
+        name: JournalName,
+        origin: &Origin,
+        events_max: u32,
+    ) -> Option<(Self, u64)> {
         let path = directory.join(name.to_string());
         let Ok(Locked::Ours(file)) = fs::lock(&path) else { return None };
         // A power cut may have left one that was taken under its old name too.
@@ -106,50 +113,37 @@ impl Journal {
         }
         let is_ours = |contents: &Contents| contents.is_headed && contents.header.epoch == origin.epoch();
         let contents = Contents::read(&file).ok().filter(is_ours)?;
-        let (mut last_origin, mut has_any) = (None, false);
-        let (mut len, mut next, mut blocks, mut damaged) = (JOURNAL_HEADER_BYTES as u64, 0, 0, 0);
+        let file = AppendFile::new(file, 0);
+        let mut journal = Self::new(file, path, name, JOURNAL_HEADER_BYTES as u64, origin.id());
+        let (mut last_origin, mut damaged) = (None, 0);
         for found in contents.from(0) {
             match found {
                 Found::Block { block, end } => {
-                    has_any |= block.kind != Kind::Origin;
+                    journal.has_any |= block.kind != Kind::Origin;
                     match block.kind {
                         Kind::Origin => last_origin = Some(block.origin),
                         Kind::End => return None,
                         // A milestone's journal waits for whoever holds the store.
                         Kind::Events if block.class == Class::Milestone => return None,
                         Kind::Events => {
-                            next = block.first + u32::from(block.count);
-                            blocks += 1;
+                            journal.next = block.first + u32::from(block.count);
+                            journal.count_blocks(1, block.bytes.len());
                         }
                         Kind::Counts | Kind::Unknown(_) => {}
                     }
-                    len = end;
+                    journal.len = end;
                 }
                 // What is damaged in the middle stays, to be counted by whoever takes it.
                 Found::Damage { end } if end < contents.len() => {}
                 Found::Damage { .. } | Found::Torn => damaged += 1,
             }
         }
-        let origin_id = origin.id();
-        if last_origin != Some(origin_id) && next > 0 {
+        let is_empty = journal.next == 0;
+        if journal.next >= events_max || !is_empty && last_origin != Some(journal.origin) {
             return None;
         }
-        let mut handle = &file;
-        if len < contents.len() {
-            file.set_len(len).ok()?;
-        }
-        handle.seek(SeekFrom::Start(len)).ok()?;
-        let mut journal = Self {
-            file: AppendFile::new(file, len).into(),
-            path,
-            name,
-            len,
-            next,
-            blocks,
-            origin: origin_id,
-            has_any,
-        };
-        if next == 0 {
+        journal.file.go_on_at(journal.len).ok()?;
+        if is_empty {
             journal.begin_anew(contents.header.id, origin).ok()?;
         }
         Some((journal, damaged))
@@ -172,10 +166,17 @@ impl Journal {
     pub(crate) fn append(&mut self, bytes: &[u8], blocks: u32, events: u32) -> io::Result<()> {
         self.file.append(bytes)?;
         self.len += bytes.len() as u64;
-        self.blocks += u64::from(blocks);
+        self.count_blocks(blocks.into(), bytes.len());
         self.next += events;
         self.has_any = true;
         Ok(())
+    }
+
+    fn count_blocks(&mut self, blocks: u64, bytes: usize) {
+        self.blocks += blocks;
+        if (bytes as u64) < blocks * PACK_BLOCK_BYTES {
+            self.small += blocks;
+        }
     }
 
     pub(crate) fn id(&self) -> JournalId {
@@ -190,6 +191,12 @@ impl Journal {
     /// Whether its blocks are so small that their headers weigh.
     pub(crate) fn is_worth_packing(&self) -> bool {
         self.blocks > 1 && self.len < self.blocks * PACK_BLOCK_BYTES && !self.name.is_now()
+    }
+
+    /// The same for one that the next process will go on with: only once there are some small ones, so that each
+    /// of 10,000 does not pack anew what the one before it packed.
+    pub(crate) fn is_worth_packing_again(&self) -> bool {
+        self.small >= PACK_SMALL_BLOCKS && self.is_worth_packing()
     }
 
     /// Writes the end: nobody goes on with it. It is free once the sync thread has closed it.

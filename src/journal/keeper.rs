@@ -33,9 +33,9 @@ impl Keeper {
         &self.quota
     }
 
-    /// Whether what comes now is refused. Looks at the directory once a second at most, and before a journal is
-    /// begun; where the oldest are dropped instead, only then.
-    pub(super) fn refuses(&mut self, begins_a_journal: bool) -> bool {
+    /// Why what comes now is refused, if it is. Looks at the directory once a second at most, and before a journal
+    /// is begun; where the oldest are dropped instead, only then.
+    pub(super) fn check(&mut self, begins_a_journal: bool) -> Result<(), String> {
         let now = clock::monotonic();
         let lately = self.asked_at.is_some_and(|at| now.duration_since(at) < QUOTA_LOOK_EVERY);
         let due = match self.quota.drops {
@@ -49,7 +49,10 @@ impl Keeper {
             self.refuses = excess.is_some();
             self.asked_at = Some(now);
         }
-        self.refuses
+        match self.refuses {
+            true => Err(format!("the quota of {} is used up", self.installation.directory().display())),
+            false => Ok(()),
+        }
     }
 
     /// Drops the oldest of some free journals until the quota is kept, where nobody holds the spool and would do

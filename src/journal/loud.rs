@@ -82,7 +82,7 @@ impl Loud {
 }
 
 fn sample(path: &Path, by_events: bool) -> Option<Sample> {
-    let file = fs::open(path).ok()?;
+    let file = fs::open_to_read(path).ok()?;
     let found = file.metadata().ok()?;
     let mut seen = HashMap::new();
     let room = found.len().saturating_sub(JOURNAL_HEADER_BYTES as u64);

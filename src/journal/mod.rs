@@ -46,6 +46,7 @@ pub(crate) use directory::{JournalName, oldest};
 pub(crate) use file::Journal;
 pub(crate) use header::JournalError;
 pub(crate) use loud::{Loud, LoudJournal};
+pub(crate) use opener::obstacle;
 pub(crate) use reader::{Contents, Found};
 pub use sync::SyncEvery;
 pub(crate) use sync::SyncThread;

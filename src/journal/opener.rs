@@ -10,7 +10,7 @@ use super::keeper::Keeper;
 use super::room::Room;
 use crate::block::Origin;
 use crate::clock;
-use crate::installation::Installation;
+use crate::installation::{Installation, fs};
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TURN_LOOK_EVERY};
 use crate::product::Quota;
 
@@ -32,6 +32,15 @@ pub(super) struct Opener {
     keeper: Keeper,
     /// Why no journal could be opened, and when it is tried again.
     failed: Option<(Instant, String)>,
+}
+
+/// What stands in the way of writing in a directory, for who only asks.
+pub(crate) fn obstacle(installation: &Installation, free_disk_min: u64, quota: Quota) -> Option<String> {
+    let directory = installation.directory();
+    let writable = fs::check_writable(directory)
+        .map_err(|error| format!("{} cannot be written: {error}", directory.display()));
+    let room = |()| Room::new(directory, free_disk_min).check();
+    writable.and_then(room).and_then(|()| Keeper::new(installation.clone(), quota).check(true)).err()
 }
 
 impl Opener {
@@ -72,10 +81,7 @@ impl Opener {
 
     /// Why the quota takes nothing that comes now, if that is so. Milestones are outside of it.
     pub(super) fn check_quota(&mut self, begins_a_journal: bool) -> Result<(), String> {
-        match self.keeper.refuses(begins_a_journal) {
-            true => Err(format!("the quota of {} is used up", self.installation.directory().display())),
-            false => Ok(()),
-        }
+        self.keeper.check(begins_a_journal)
     }
 
     /// Makes the place where journals will lie.
@@ -88,8 +94,8 @@ impl Opener {
         self.try_again(|opener| {
             let origin = opener.origin()?;
             let directory = opener.installation.journals();
-            let most = opener.quota().journal_bytes().min(JOURNAL_ADOPT_BYTES_MAX);
-            let adopt = || Journal::adopt(&directory, &origin, most);
+            let (bytes, events) = (opener.quota().journal_bytes(), opener.quota().journal_events());
+            let adopt = || Journal::adopt(&directory, &origin, bytes.min(JOURNAL_ADOPT_BYTES_MAX), events);
             let adopted = match adopt() {
                 None if opener.keeper.make_room(origin.epoch()) => adopt(),
                 adopted => adopted,

@@ -34,7 +34,7 @@ const END_BYTES: u64 = 128;
 /// How many events were ever written to a journal: its end says it, or all of it is read. A journal that cannot
 /// be read has none.
 pub(super) fn events_in(path: &Path) -> u64 {
-    let Ok(file) = fs::open(path) else { return 0 };
+    let Ok(file) = fs::open_to_read(path) else { return 0 };
     let said = end_of(&file).ok().flatten();
     said.or_else(|| Contents::read(&file).ok().map(|contents| contents.next().into())).unwrap_or(0)
 }
@@ -54,7 +54,7 @@ fn end_of(mut file: &File) -> io::Result<Option<u64>> {
 impl Contents {
     /// Opens and reads a journal.
     pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
-        Self::read(&fs::open(path)?)
+        Self::read(&fs::open_to_read(path)?)
     }
 
     /// Reads a journal as it is now. What is written meanwhile is not seen, or is torn.

@@ -338,7 +338,7 @@ impl Writer {
     /// Appends what is sealed. What the disk does not take is refused, and whoever waits is told.
     fn append(&mut self) {
         if let Some(journal) = self.milestones.take() {
-            self.let_go(journal);
+            self.let_go(journal, true);
         }
         if self.out.bytes.is_empty() {
             return;
@@ -394,15 +394,19 @@ impl Writer {
         let (bytes, events) = (quota.journal_bytes(), quota.journal_events());
         let is_due = |journal: &mut Journal| {
             let full = journal.len >= if last { JOURNAL_ADOPT_BYTES_MAX } else { bytes };
-            full || journal.next >= events || (journal.has_any && (asked || turn_asked))
+            let asked = journal.has_any && (asked || turn_asked);
+            asked || full || journal.next >= events || last && journal.is_worth_packing_again()
         };
         if let Some(journal) = self.journal.take_if(is_due) {
-            self.let_go(journal);
+            // One that is small again once it is packed is gone on with, so that a trickle of a month is few files;
+            // but not where somebody asked for it.
+            let ends = asked || turn_asked || !journal.is_worth_packing();
+            self.let_go(journal, ends);
         }
     }
 
-    fn let_go(&mut self, mut journal: Journal) {
-        if let Err(error) = journal.end() {
+    fn let_go(&mut self, mut journal: Journal, ends: bool) {
+        if let Err(error) = if ends { journal.end() } else { Ok(()) } {
             log::warn!("{} ends without its end: {error}", journal.path.display());
         }
         self.sync.turned(journal);

@@ -30,6 +30,8 @@ pub(super) struct Destination {
     pub(super) word: LastWord,
     /// What an explicit flush came to so far: its first failure ends it.
     flushing: Option<Flushing>,
+    /// Whether it took what it was last offered.
+    takes: bool,
 }
 
 enum Flushing {
@@ -78,6 +80,7 @@ impl Destination {
             next_try: None,
             word: LastWord { next_try: None, held: None, ..word },
             flushing: None,
+            takes: false,
         }
     }
 
@@ -95,9 +98,9 @@ impl Destination {
         self.next_try
     }
 
-    /// Whether it takes what it is offered, as far as anybody knows.
-    pub(super) fn is_well(&self) -> bool {
-        self.next_try.is_none()
+    /// Whether it took what it was last offered: more of that is of use.
+    pub(super) fn takes(&self) -> bool {
+        self.takes
     }
 
     /// The next part of a lease that is to be sent.
@@ -153,6 +156,7 @@ impl Destination {
             Disposition::Ack { rejected, warning } => {
                 self.backoff.reset();
                 self.next_try = None;
+                self.takes = true;
                 let now = Some(clock::wall_micros());
                 self.word = LastWord { delivery: now, error: warning, next_try: None, held: None };
                 let mut bookings = vec![Booking::Delivered { piece, rejected }];
@@ -205,6 +209,7 @@ impl Destination {
     fn back_off(&mut self, why: String, pace: Pace, after: Option<Duration>) {
         let wait = self.backoff.next(pace, after, clock::random());
         self.next_try = Some(clock::monotonic() + wait);
+        self.takes = false;
         self.word.next_try = Some(clock::wall_micros() + wait.as_micros() as u64);
         if let Some(flushing) = &mut self.flushing {
             *flushing = Flushing::Failed(why.clone());

@@ -109,15 +109,17 @@ impl Engine {
         Ok(busy)
     }
 
-    /// Whether a destination has room for more, and the disk for what the store takes.
+    /// Whether something more is to be taken in: for a destination that takes what it is offered, as much as keeps
+    /// it busy and the disk has room for; for one that does not, or was not yet asked, something to try it with.
     fn wants_more(&self) -> bool {
-        let owed = self.destinations.iter().map(|destination| self.spool.owed(destination.number).1);
-        let free = || fs::free_bytes(self.installation.directory()).unwrap_or(u64::MAX);
-        match owed.min() {
-            Some(0) => true,
-            Some(owed) => owed < self.owed_bytes_max && free() >= INTAKE_ROOM_BYTES,
-            None => false,
-        }
+        let has_room = || {
+            let free = fs::free_bytes(self.installation.directory());
+            free.unwrap_or(u64::MAX) >= INTAKE_ROOM_BYTES
+        };
+        self.destinations.iter().any(|destination| {
+            let owed = self.spool.owed(destination.number).1;
+            owed == 0 || destination.takes() && owed < self.owed_bytes_max && has_room()
+        })
     }
 
     /// Drops what is above the quota. `true` where there is more to be dropped at once. Not for who is about to
@@ -143,10 +145,10 @@ impl Engine {
         let _ = select.ready_timeout(clock::wait(wait.map_or(longest, |wait| wait.min(longest))));
     }
 
-    /// Asks writers for what they hold, every 30 s, while there is somebody to give it to.
+    /// Asks writers for what they hold, every 30 s, while it would be taken in.
     fn ask_for_turn(&mut self, now: Instant) {
         let due = self.turned_at.is_none_or(|at| now.duration_since(at) >= TURN_EVERY);
-        if due && self.destinations.iter().any(Destination::is_well) {
+        if due && self.wants_more() {
             self.turned_at = Some(now);
             let anything =
                 oldest(&self.installation.journals(), 1, |_| true).is_ok_and(|names| !names.is_empty());

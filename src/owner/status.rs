@@ -9,6 +9,7 @@ use super::settings::Settings;
 use crate::admission::Refusal;
 use crate::clock;
 use crate::installation::{Installation, fs};
+use crate::journal::obstacle;
 use crate::spool::{Account, DropReason};
 
 /// How an installation stands. As JSON it is what `milepost status --json` prints.
@@ -47,7 +48,8 @@ pub struct Status {
     pub destinations: Vec<DestinationStatus>,
     /// What the telemetry directory takes on the disk.
     pub disk_bytes: u64,
-    /// What stands in the way of knowing more, such as a ledger that cannot be read.
+    /// What stands in the way: a ledger that cannot be read, a directory that cannot be written, a disk without
+    /// room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
 }
@@ -140,9 +142,18 @@ impl Status {
             owner: installation.and_then(|installation| owner(installation, &census)),
             destinations: census.books.accounts.iter().map(destination).collect(),
             disk_bytes: installation.map_or(0, |installation| fs::disk_bytes(installation.directory())),
-            trouble: census.trouble,
+            trouble: trouble(settings, census.trouble),
         }
     }
+}
+
+/// Everything that stands in the way.
+fn trouble(settings: &Settings, known: Option<String>) -> Option<String> {
+    let installation = settings.installation.as_ref().filter(|_| settings.consent.is_yes());
+    let product = &settings.product;
+    let obstacle = installation.and_then(|found| obstacle(found, product.free_disk_min, product.quota));
+    let all: Vec<_> = known.into_iter().chain(obstacle).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// Whoever the ledger names, if the lock is held: a name in a file is no proof of life.

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::installation::{Installation, fs};
 use crate::limits::{
     LEDGER_MILESTONES_MAX, LEDGER_TIMES_EVERY, LET_GO_EVERY, PERSIST_BLOCKS, PERSIST_BLOCKS_SMALL,
-    PERSIST_ENTRIES, PERSIST_EVERY, STORE_REWRITE_BYTES, STORE_SMALL_BLOCKS,
+    PERSIST_ENTRIES, PERSIST_EVERY, STORE_REWRITE_AFTER, STORE_REWRITE_BYTES, STORE_SMALL_BLOCKS,
 };
 
 pub(super) const META_VERSION: u32 = 1;
@@ -218,7 +218,7 @@ impl Spool {
         }
         // What it holds beside the queue, dead letters above all, is no reason to write it again and again.
         let grown = self.store.bytes() > STORE_REWRITE_BYTES.max(2 * self.bytes_when_new);
-        if self.queue.blocks() == 0 && grown {
+        if self.queue.blocks() == 0 && grown && (at_once || since_ledger >= STORE_REWRITE_AFTER) {
             self.rewrite()?;
         }
         Ok(())

@@ -227,6 +227,7 @@ impl Spool {
         if !local_too && !name.is_now() && stays(&contents) {
             return Ok(Took::Staying);
         }
+        let is_of_before = self.is_of_before(contents.header.epoch)?;
         let id = contents.header.id;
         if self.taken.contains_key(&id) || taken_path.exists() {
             log::error!("{} was taken in before and stays where it is", path.display());
@@ -242,7 +243,7 @@ impl Spool {
         reached(Step::DirectoriesSynced);
         self.taken.insert(id, Taken::new(id, name.to_string()));
         let reading = Reading { id, urgent: name.is_now(), contents };
-        if self.is_of_before(reading.contents.header.epoch)? {
+        if is_of_before {
             log::info!("{name} was written before somebody said no, and is deleted");
             self.discard(&reading, DropReason::Consent)?;
             return Ok(Took::Nothing);

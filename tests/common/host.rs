@@ -74,7 +74,8 @@ pub(crate) fn serve() {
 /// Prints by another system call than those that tests let fail.
 fn print(to: impl AsFd, line: &str) {
     let mut to = File::from(to.as_fd().try_clone_to_owned().unwrap());
-    to.write_vectored(&[IoSlice::new(line.as_bytes())]).unwrap();
+    let written = to.write_vectored(&[IoSlice::new(line.as_bytes())]).unwrap();
+    assert_eq!(written, line.len());
 }
 
 fn put(client: &Client, mut event: Event) {
