@@ -127,6 +127,8 @@ impl Destination {
 
     /// Tries once at once, whatever is held or backed off.
     pub(super) fn begin_flush(&mut self) {
+        // Until it says otherwise: full requests from the first, as `peek` shows them.
+        self.takes = true;
         self.flushing = Some(Flushing::Trying);
         self.backoff.reset();
         self.pieces.extend(self.refused.drain(..).map(|(piece, _)| piece));

@@ -131,10 +131,7 @@ fn a_power_cut_loses_nothing_that_was_synced() {
 #[ignore = "slow"]
 fn slow_a_power_cut_loses_nothing_that_was_synced() {
     let scenarios = [
-        (Scenario::Life { fillings: 8 }, 6_000),
-        (Scenario::Refill, 1_000),
-        (Scenario::Deaths, 2_000),
-        (Scenario::Rewrite, 500),
+        (Scenario::Life { fillings: 3 }, 300); 40
     ];
     lose_nothing("slow_a_power_cut_loses_nothing_that_was_synced", &scenarios);
 }
