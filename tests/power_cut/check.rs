@@ -1,6 +1,7 @@
 //! What has to hold once the power is back: a worker goes on in what is left.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 
 use milepost::{Client, DeadEvent, DropReason, Event, Product, Status, Value};
@@ -16,12 +17,11 @@ type Key = String;
 /// In the number's place, for the event that is enqueued after a cut.
 const AFTER: &str = "after";
 
-/// Before which operation of a recording what was promised and delivered.
+/// What was promised and delivered at which operation of a recording.
 pub(crate) struct Story {
-    promised: BTreeMap<Key, usize>,
+    /// From the operation of the promise to the one from which on the event may have been purged.
+    promised: BTreeMap<Key, Range<usize>>,
     delivered: BTreeMap<Key, (usize, receiver::Event)>,
-    /// From where on everything that waited may be gone.
-    purged: Option<usize>,
 }
 
 /// What a cut came to.
@@ -45,7 +45,7 @@ impl Verdict {
 
 impl Story {
     pub(crate) fn new(recording: &Recording, answers: &[Answer]) -> Self {
-        let mut story = Self { promised: BTreeMap::new(), delivered: BTreeMap::new(), purged: None };
+        let mut story = Self { promised: BTreeMap::new(), delivered: BTreeMap::new() };
         for (at, operation) in recording.operations.iter().enumerate() {
             match operation {
                 Operation::Promise(promise) => story.promise(at, promise),
@@ -63,13 +63,18 @@ impl Story {
 
     fn promise(&mut self, at: usize, promise: &str) {
         let words: Vec<_> = promise.split(' ').collect();
+        let keys = |first: &str, last: &str| {
+            let numbers = first.parse::<u64>().unwrap()..=last.parse().unwrap();
+            numbers.map(|number| number.to_string())
+        };
         match words[..] {
             ["synced", first, last] => {
-                let numbers = first.parse::<u64>().unwrap()..=last.parse().unwrap();
-                self.promised.extend(numbers.map(|number| (number.to_string(), at)));
+                self.promised.extend(keys(first, last).map(|key| (key, at..usize::MAX)));
             }
-            ["reached", milestone] => drop(self.promised.insert(milestone.into(), at)),
-            ["purged"] => self.purged = Some(at),
+            ["reached", milestone] => drop(self.promised.insert(milestone.into(), at..usize::MAX)),
+            ["purged", first, last] => keys(first, last).for_each(|key| {
+                self.promised.entry(key).and_modify(|promised| promised.end = at);
+            }),
             _ => panic!("{promise:?} is no promise"),
         }
     }
@@ -94,8 +99,7 @@ impl Story {
         let dead: BTreeMap<Key, &DeadEvent> = found.dead.iter().map(|dead| (dead_key(dead), dead)).collect();
         let delivered: BTreeSet<&str> =
             before.keys().copied().chain(now.keys().map(String::as_str)).collect();
-        let since = self.purged.filter(|purged| *purged < at).unwrap_or(0);
-        let promised = self.promised.iter().filter(|(_, promised)| (since..at).contains(*promised));
+        let promised = self.promised.iter().filter(|(_, promised)| promised.start < at && at <= promised.end);
         let missing =
             promised.filter(|(key, _)| !delivered.contains(key.as_str()) && !dead.contains_key(*key));
 

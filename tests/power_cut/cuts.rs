@@ -9,8 +9,9 @@ use milepost::Product;
 
 use crate::check::{Story, Verdict};
 use crate::dice::Dice;
-use crate::disk::{Disk, Fate, Node, Order, Tree, build};
+use crate::disk::{Disk, Fate, Order};
 use crate::recording::{Operation, Recording};
+use crate::tree::{Node, Tree, build};
 
 /// Cuts that are looked at together: most of the time each of them waits, for a tick or a disk.
 const AT_ONCE: usize = 8;

@@ -11,10 +11,10 @@
 //!   of different directories come in any order, and a rename from one to another may leave both names.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::dice::Dice;
 use crate::recording::{Operation, Recording};
+use crate::tree::{Node, Tree};
 
 /// The number of a file or directory.
 pub(crate) type Inode = usize;
@@ -105,17 +105,6 @@ pub(crate) struct Disk<'a> {
     seen: Names,
     durable: Names,
     pending: Vec<Change>,
-}
-
-/// What stands below the home directory after a cut.
-pub(crate) type Tree = BTreeMap<String, Node>;
-
-#[derive(PartialEq, Eq)]
-pub(crate) enum Node {
-    Directory,
-    File(Vec<u8>),
-    /// Another name of the file at this path.
-    Link(String),
 }
 
 impl<'a> Disk<'a> {
@@ -338,45 +327,51 @@ fn perform(what: &What, names: &mut Names) {
     }
 }
 
-/// Writes a tree to a real directory.
-pub(crate) fn build(tree: &Tree, directory: &Path) {
-    for (path, node) in tree {
-        let path = directory.join(path);
-        match node {
-            Node::Directory => std::fs::create_dir(path).unwrap(),
-            Node::File(bytes) => std::fs::write(path, bytes).unwrap(),
-            Node::Link(first) => std::fs::hard_link(directory.join(first), path).unwrap(),
-        }
-    }
+/// What a cut leaves of made-up operations when it takes everything that is not sure.
+fn sure(operations: impl Fn() -> Vec<Operation>) -> [Vec<(String, Node)>; 2] {
+    [Order::Journalled, Order::EachForItself].map(|order| {
+        let recording = Recording::made_up(operations());
+        let mut disk = Disk::new(&recording, order);
+        (0..recording.operations.len()).for_each(|at| disk.apply(at));
+        disk.cut(Fate::Nothing, &mut Dice::new(1)).into_iter().collect()
+    })
 }
 
-/// Whether two trees are the same, but for zeroes at the ends of files: sled cuts its file on several threads at
-/// once, and nobody sees in which order the kernel does that.
-pub(crate) fn is_same(left: &Tree, right: &Tree) -> bool {
-    let trimmed = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    left.keys().eq(right.keys())
-        && left.values().zip(right.values()).all(|nodes| match nodes {
-            (Node::File(left), Node::File(right)) => left[..trimmed(left)] == right[..trimmed(right)],
-            (left, right) => left == right,
+fn make(directory: Inode, name: &str, inode: Inode, is_directory: bool) -> Operation {
+    Operation::Make { name: Name { directory, name: name.into() }, inode, is_directory }
+}
+
+#[test]
+fn what_had_ended_before_a_sync_began_is_sure() {
+    let write = |at, byte| Operation::Write { inode: 1, at, bytes: vec![byte; 5_000] };
+    let sync = |inode, began| Operation::Sync { inode, data_only: true, began };
+    let one_write = Node::File(vec![1; 5_000]);
+    let [journalled, each] =
+        sure(|| vec![make(ROOT, "a", 1, false), write(0, 1), write(5_000, 2), sync(1, 2)]);
+    assert!(journalled == [("a".into(), one_write)]);
+    assert!(each.is_empty());
+    let [_, each] = sure(|| vec![make(ROOT, "a", 1, false), make(ROOT, "b", 2, false), sync(ROOT, 1)]);
+    assert!(each == [("a".into(), Node::File(Vec::new()))]);
+}
+
+#[test]
+fn a_rename_to_another_directory_is_one_change_or_two() {
+    let name = |directory| Name { directory, name: "f".into() };
+    let rename_and_sync = |inode| {
+        let sync = |inode, began| Operation::Sync { inode, data_only: false, began };
+        sure(|| {
+            let made = [make(ROOT, "a", 1, true), make(ROOT, "b", 2, true), make(1, "f", 3, false)];
+            let renamed = [Operation::Rename { from: name(1), to: name(2) }, sync(inode, 6)];
+            made.into_iter().chain([sync(ROOT, 3), sync(1, 4)]).chain(renamed).collect()
         })
-}
-
-/// Reads a real directory.
-pub(crate) fn read(directory: &Path) -> Tree {
-    fn walk(directory: &Path, path: &str, tree: &mut Tree) {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let entry = entry.unwrap();
-            let name = entry.file_name().into_string().unwrap();
-            let path = if path.is_empty() { name } else { format!("{path}/{name}") };
-            if entry.file_type().unwrap().is_dir() {
-                tree.insert(path.clone(), Node::Directory);
-                walk(&entry.path(), &path, tree);
-            } else {
-                tree.insert(path, Node::File(std::fs::read(entry.path()).unwrap()));
-            }
-        }
-    }
-    let mut found = Tree::new();
-    walk(directory, "", &mut found);
-    found
+    };
+    let paths = |found: &[(String, Node)]| found.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
+    let [journalled, each] = rename_and_sync(2);
+    assert_eq!(paths(&journalled), ["a", "b", "b/f"]);
+    assert_eq!(paths(&each), ["a", "a/f", "b", "b/f"]);
+    assert!(each[3].1 == Node::Link("a/f".into()));
+    // The old name is not gone before the new one is there.
+    let [journalled, each] = rename_and_sync(1);
+    assert_eq!(paths(&journalled), ["a", "b", "b/f"]);
+    assert_eq!(paths(&each), ["a", "b", "b/f"]);
 }

@@ -1,10 +1,11 @@
 //! What happened below a home directory, as operations on a disk.
 //!
 //! A call begins and ends. What it changed is in the disk's cache from its end on; what a sync makes durable is
-//! what had ended before the sync began. Both are the cautious reading where threads overlap.
+//! what had ended before the sync began. Both are the cautious reading where threads overlap. Only a handle is
+//! closed from the beginning on: another thread may get its number before that has ended.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path};
 use std::process::Command;
 use std::rc::Rc;
@@ -74,9 +75,15 @@ impl Recording {
         });
         let start = (ROOT + 1..).zip(files).map(|(inode, (name, bytes))| (name, inode, bytes)).collect();
         let said = tempfile::NamedTempFile::new().unwrap();
-        let trace = trace(command, said.path())?;
+        let mut trace = trace(command, said.path())?;
+        trace.calls.sort_by_key(|call| if call.name == "close" { call.began } else { call.ended });
         let recording = Recorder::new(home.path(), start).run(&trace.calls);
         Some(Self { is_unclear: trace.is_unclear, ..recording })
+    }
+
+    /// One that nobody made.
+    pub(crate) fn made_up(operations: Vec<Operation>) -> Self {
+        Self { start: Vec::new(), operations, paths: Vec::new(), is_unclear: false }
     }
 
     /// Whether this file or directory was made at a path that ends so.
@@ -109,6 +116,8 @@ struct Recorder<'a> {
     recording: Recording,
     /// As every process sees them.
     names: Names,
+    /// Names that are no more, and what they meant last: who opened one just before may be seen to end after.
+    gone: BTreeMap<Name, Inode>,
     handles: HashMap<(u32, u64), Open>,
     /// Which process a thread belongs to, named by its first thread.
     processes: HashMap<u32, u32>,
@@ -128,6 +137,7 @@ impl<'a> Recorder<'a> {
             home,
             recording: Recording { start, operations: Vec::new(), paths, is_unclear: false },
             names,
+            gone: BTreeMap::new(),
             handles: HashMap::new(),
             processes: HashMap::new(),
             ends: Vec::new(),
@@ -221,25 +231,29 @@ impl<'a> Recorder<'a> {
 
     fn open(&mut self, call: &Call, directory: &str, path: usize) {
         let flags = call.word(path + 1);
-        let name = self.name(call, directory, path);
-        let known = name.as_ref().and_then(|name| self.names.get(name));
-        let inode = match (name, known) {
-            (_, Some(inode)) => inode,
-            (Some(name), None) => {
-                assert!(flags.contains("O_CREAT"), "{name:?} was opened and never made");
-                let inode = self.new_inode(&name);
-                self.push(call, Operation::Make { name, inode, is_directory: false });
-                inode
-            }
-            (None, _) if call.text(path) == self.home.as_os_str().as_encoded_bytes() => ROOT,
-            (None, _) => return,
+        let inode = match self.name(call, directory, path) {
+            Some(name) => match self.names.get(&name) {
+                Some(inode) => inode,
+                None if flags.contains("O_CREAT") => {
+                    let inode = self.new_inode(&name);
+                    self.push(call, Operation::Make { name, inode, is_directory: false });
+                    inode
+                }
+                None => *self.gone.get(&name).unwrap_or_else(|| panic!("{name:?} was never made")),
+            },
+            None if call.text(path) == self.home.as_os_str().as_encoded_bytes() => ROOT,
+            None => return,
         };
         assert!(!flags.contains("O_APPEND"), "places have to be learnt, now that somebody appends so");
         if flags.contains("O_TRUNC") {
             self.push(call, Operation::SetLen { inode, len: 0 });
         }
-        let handle = (self.process(call.thread), call.result);
-        self.handles.insert(handle, Open { inode, place: Rc::default() });
+        self.handle(call, Open { inode, place: Rc::default() });
+    }
+
+    fn handle(&mut self, call: &Call, open: Open) {
+        let before = self.handles.insert((self.process(call.thread), call.result), open);
+        assert!(before.is_none(), "a handle that is closed was not seen to be");
     }
 
     fn make_directory(&mut self, call: &Call, directory: &str, path: usize) {
@@ -251,6 +265,7 @@ impl<'a> Recorder<'a> {
     fn rename(&mut self, call: &Call, from: Option<Name>, to: Option<Name>) {
         let Some((from, to)) = from.zip(to) else { return };
         let inode = self.names.remove(&from).expect("what is renamed is known");
+        self.gone.insert(from.clone(), inode);
         self.names.add(to.clone(), inode);
         self.push(call, Operation::Rename { from, to });
     }
@@ -264,7 +279,8 @@ impl<'a> Recorder<'a> {
 
     fn remove(&mut self, call: &Call, directory: &str, path: usize) {
         let Some(name) = self.name(call, directory, path) else { return };
-        self.names.remove(&name).expect("what is removed is known");
+        let inode = self.names.remove(&name).expect("what is removed is known");
+        self.gone.insert(name.clone(), inode);
         self.push(call, Operation::Remove { name });
     }
 
@@ -289,10 +305,8 @@ impl<'a> Recorder<'a> {
     }
 
     fn duplicate(&mut self, call: &Call) {
-        let process = self.process(call.thread);
-        match self.handles.get(&(process, call.number(0))).cloned() {
-            Some(open) => drop(self.handles.insert((process, call.result), open)),
-            None => drop(self.handles.remove(&(process, call.result))),
+        if let Some(open) = self.handles.get(&(self.process(call.thread), call.number(0))).cloned() {
+            self.handle(call, open);
         }
     }
 

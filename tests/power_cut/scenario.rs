@@ -313,11 +313,12 @@ impl Driver {
     }
 
     fn purge(&mut self, worker: &Client) {
+        let first = self.number;
         self.set_down(true);
         self.enqueue(worker, 100, 900);
         self.flush(worker);
         self.enqueue(worker, 50, 900);
-        say("purged");
+        say(&format!("purged {first} {}", self.number - 1));
         self.milepost(&["purge", "--yes"], "");
         self.set_down(false);
     }
