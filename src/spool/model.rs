@@ -563,21 +563,29 @@ fn a_milestone_in_a_journal_that_was_only_begun_outlives_the_quota() {
 }
 
 #[test]
-fn a_journal_that_was_cut_within_what_is_entered_of_it_is_counted_once() {
-    let mut world = World::new();
-    world.append(2_000, 10);
-    world.apply(&Operation::TakeIn { steps: 2 });
-    let entered = world.spool().owed(0).0;
-    assert!((1..2_000).contains(&entered), "{entered}");
-    world.spool.take().unwrap().close().unwrap();
-    let taken = world.installation().taken();
-    let journal = taken.join(names(&taken).remove(0));
-    std::fs::File::options().write(true).open(journal).unwrap().set_len(1_000).unwrap();
-    world.open();
-    for _ in 0..2 {
+fn a_journal_that_was_cut_within_what_is_entered_of_it_or_is_gone_is_counted_once() {
+    for gone in [false, true] {
+        let mut world = World::new();
+        world.append(2_000, 10);
         world.apply(&Operation::TakeIn { steps: 2 });
-        let books = world.spool().books();
-        assert_eq!((books.total().accepted, books.total().waiting(), books.damaged), (entered, entered, 1));
-        world.apply(&Operation::Reopen);
+        let entered = world.spool().owed(0).0;
+        assert!((1..2_000).contains(&entered), "{entered}");
+        world.spool.take().unwrap().close().unwrap();
+        let taken = world.installation().taken();
+        let journal = taken.join(names(&taken).remove(0));
+        match gone {
+            true => std::fs::remove_file(journal).unwrap(),
+            false => std::fs::File::options().write(true).open(journal).unwrap().set_len(1_000).unwrap(),
+        }
+        world.open();
+        for _ in 0..2 {
+            world.apply(&Operation::TakeIn { steps: 2 });
+            let books = world.spool().books();
+            assert_eq!(
+                (books.total().accepted, books.total().waiting(), books.damaged),
+                (entered, entered, 1)
+            );
+            world.apply(&Operation::Reopen);
+        }
     }
 }
