@@ -129,7 +129,9 @@ fn a_power_cut_loses_nothing_that_was_synced() {
 #[test]
 #[ignore = "slow"]
 fn slow_a_power_cut_loses_nothing_that_was_synced() {
-    let scenarios = [(Scenario::Life { fillings: 3 }, 300); 40];
+    let life = Scenario::Life { fillings: 12 };
+    let scenarios =
+        [(life, 2_000), (Scenario::Refill, 1_000), (Scenario::Deaths, 1_000), (Scenario::Rewrite, 500)];
     lose_nothing("slow_a_power_cut_loses_nothing_that_was_synced", &scenarios);
 }
 
