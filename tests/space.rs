@@ -80,7 +80,7 @@ fn trickle(lives: u64, events_a_life: u64) {
     let event = |number: u64| {
         let (rows, region) = (number % 977, ["eu", "us", "ap"][number as usize % 3]);
         let event = Event::new("job_finished").with("number", number as i64).with("rows", rows as i64);
-        event.with("region", region).with("ok", number % 13 > 0).with("queue", "default")
+        event.with("region", region).with("ok", !number.is_multiple_of(13)).with("queue", "default")
     };
     let events = lives * events_a_life;
     let (trickled, busy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
