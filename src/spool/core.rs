@@ -333,6 +333,10 @@ impl Spool {
         // higher number counts.
         let hidden = self.installation.spool().join(format!(".old-{}", number - 1));
         std::fs::rename(&old, &hidden).map_err(SpoolError::io("rename", old))?;
+        // Before the ledger names the new one: a power cut would else leave the old one's name, and a store that
+        // nobody names is set aside.
+        let spool = self.installation.spool();
+        fs::sync_directory(&spool).map_err(SpoolError::io("sync", spool))?;
         reached(Step::OldStoreHidden);
         self.write_ledger(State::Open)?;
         reached(Step::StoreNamed);

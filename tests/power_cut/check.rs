@@ -163,6 +163,7 @@ impl Found {
     fn in_home(home: &Path, product: &Product) -> milepost::Result<Self> {
         let receiver = Receiver::good();
         let home = home.join(".acme-worker");
+        let named = named_store(&home.join("telemetry"));
         let builder = Client::builder(product.clone()).home(&home).endpoint(receiver.url());
         let client = builder.clone().build()?;
         client.enqueue(Event::new("job_finished").with("number", AFTER));
@@ -177,9 +178,17 @@ impl Found {
             dead,
             status: admin.status(),
             reason: report.reason,
-            refilled: names.any(|name| name.starts_with("aside-")),
+            refilled: names.any(|name| named.is_some() && name.split('-').nth(2) == named.as_deref()),
         })
     }
+}
+
+/// The number of the store that the ledger names. When that one is set aside, it is filled again; another was only
+/// just made, or is done with.
+fn named_store(telemetry: &Path) -> Option<String> {
+    let ledger = std::fs::read_to_string(telemetry.join("ledger")).ok()?;
+    let json: serde_json::Value = serde_json::from_str(ledger.lines().next()?).ok()?;
+    Some(json["store"].to_string())
 }
 
 fn key(event: &receiver::Event) -> Key {

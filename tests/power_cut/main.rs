@@ -108,6 +108,9 @@ fn lose_nothing(name: &str, scenarios: &[(Scenario, usize)]) {
             let tally = case.cut(*cuts);
             assert!(tally.losses.is_empty(), "{scenario:?}: {:#?}", tally.losses);
             assert_eq!(PANICS.load(Ordering::SeqCst), 0, "{scenario:?}: something panicked");
+            if !scenario.may_lose_the_store() {
+                assert_eq!(tally.refilled, 0, "{scenario:?}: sled lost what was persisted");
+            }
         }
     });
 }

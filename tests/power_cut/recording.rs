@@ -119,8 +119,8 @@ struct Recorder<'a> {
     /// Names that are no more, and what they meant last: who opened one just before may be seen to end after.
     gone: BTreeMap<Name, Inode>,
     handles: HashMap<(u32, u64), Open>,
-    /// Which process a thread belongs to, named by its first thread.
-    processes: HashMap<u32, u32>,
+    /// Who started a thread: they share their handles. A process has no entry.
+    starters: HashMap<u32, u32>,
     /// The line on which each operation ended.
     ends: Vec<usize>,
 }
@@ -139,25 +139,25 @@ impl<'a> Recorder<'a> {
             names,
             gone: BTreeMap::new(),
             handles: HashMap::new(),
-            processes: HashMap::new(),
+            starters: HashMap::new(),
             ends: Vec::new(),
         }
     }
 
     fn run(mut self, calls: &[Call]) -> Recording {
-        // A child's first calls may be seen before the call that made it has ended.
-        for call in calls.iter().filter(|call| matches!(&*call.name, "clone" | "clone3" | "fork" | "vfork")) {
-            let is_thread = call.words().any(|word| word.contains("CLONE_FILES"));
-            let child = call.result as u32;
-            let process = if is_thread { self.process(call.thread) } else { child };
-            self.processes.insert(child, process);
-        }
+        // A thread's first calls, and what it starts itself, may be seen before the call that started it has ended.
+        let threads = calls.iter().filter(|call| call.words().any(|word| word.contains("CLONE_FILES")));
+        self.starters = threads.map(|call| (call.result as u32, call.thread)).collect();
         calls.iter().for_each(|call| self.take(call));
         self.recording
     }
 
-    fn process(&self, thread: u32) -> u32 {
-        self.processes.get(&thread).copied().unwrap_or(thread)
+    /// The process that a thread belongs to, named by its first thread.
+    fn process(&self, mut thread: u32) -> u32 {
+        while let Some(starter) = self.starters.get(&thread) {
+            thread = *starter;
+        }
+        thread
     }
 
     fn take(&mut self, call: &Call) {
