@@ -101,7 +101,7 @@ fn the_caller_asks_the_kernel_for_nothing_but_the_time_and_build_opens_no_file()
     assert_eq!(done.status, 0, "{}{}", done.stdout, done.stderr);
 
     let log = fs::read_to_string(&log).unwrap();
-    let files = ["open", "mkdir", "rename", "link", "unlink", "read", "write", "fsync", "fdatasync"];
+    let files = ["open", "mkdir", "rename", "link", "unlink", "stat", "read", "write", "fsync", "fdatasync"];
     let building = between(&log, "build", "built");
     let name = |call: &str| call.split('(').next().unwrap_or_default().to_owned();
     let opened = building.iter().find(|call| files.iter().any(|file| name(call).contains(file)));

@@ -43,6 +43,13 @@ impl Consent {
             Self::Yes { reason } | Self::No { reason } => reason,
         }
     }
+
+    /// Says no where nobody else did.
+    pub(crate) fn object(&mut self, reason: String) {
+        if self.is_yes() {
+            *self = Self::No { reason };
+        }
+    }
 }
 
 /// Decides for this process, from its environment.

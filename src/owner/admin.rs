@@ -53,7 +53,11 @@ pub struct DeadEvent {
 }
 
 impl Admin {
-    pub(crate) fn new(settings: Settings) -> Self {
+    /// Unlike a client's builder it may look at the directory: no host waits for it.
+    pub(crate) fn new(mut settings: Settings) -> Self {
+        if let Some(exposure) = settings.installation.as_ref().and_then(Installation::exposure) {
+            settings.consent.object(exposure);
+        }
         Self { settings }
     }
 

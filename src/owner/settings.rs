@@ -82,17 +82,13 @@ impl Settings {
         };
 
         let mut consent = consent::of_this_process(&product, mode);
-        let (installation, obstacle) = match product.directory(choices.home.as_deref()) {
-            Ok(directory) => {
-                let installation = Installation::new(directory);
-                let exposure = installation.exposure();
-                (Some(installation), exposure)
+        let installation = match product.directory(choices.home.as_deref()) {
+            Ok(directory) => Some(Installation::new(directory)),
+            Err(reason) => {
+                consent.object(reason);
+                None
             }
-            Err(reason) => (None, Some(reason)),
         };
-        if let Some(reason) = obstacle.filter(|_| consent.is_yes()) {
-            consent = Consent::No { reason };
-        }
         Ok(Self { product, mode, consent, installation, route })
     }
 
