@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::Event;
-use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, read_block, single};
+use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, decode, encode, read_block, single};
 use crate::clock;
 use crate::installation::{Installation, fs};
 use crate::journal::{Cut, Journal, cut, oldest};
@@ -415,6 +415,35 @@ fn what_was_collected_before_somebody_said_no_is_dropped_for_consent() {
     assert_eq!(account.dropped, [(DropReason::Consent, 100)].into());
     assert_eq!((account.accepted, account.waiting()), (100, 0));
     assert_eq!(names(world.installation().journals()), [""; 0]);
+}
+
+/// Each refusal counted as an opening that never ended, and after enough of them the store was set aside.
+#[test]
+fn a_store_of_a_newer_version_is_left_to_it_however_often_it_is_refused() {
+    let mut world = World::new();
+    world.append(100, 10);
+    world.apply(&Operation::TakeIn { steps: 1 });
+    world.spool.take().unwrap().close().unwrap();
+    let (installation, ledger) = (world.installation(), world.installation().ledger());
+    let of_version = |version: u32| {
+        let mut store = store::Store::open(&installation.store(1), 0, |_, _| Ok(())).unwrap();
+        let meta: core::Meta = decode(&store.get(keys::META).unwrap().unwrap()).unwrap();
+        let changed = core::Meta { version, ..meta };
+        store.apply([(keys::META.to_vec(), Some(encode(&changed)))].into()).unwrap();
+        store.close().unwrap();
+    };
+    of_version(core::META_VERSION + 1);
+    let before = Ledger::read(&ledger).unwrap();
+    for _ in 0..3 {
+        let owner = Owner { pid: 1, version: "0".into(), delivers: true };
+        let refused = Spool::open(&installation, Origin::sample().epoch(), owner);
+        assert!(matches!(refused.err(), Some(SpoolError::Newer(_))));
+        assert_eq!(Ledger::read(&ledger).unwrap(), before);
+    }
+    assert_eq!(names(installation.spool()), ["1"]);
+    of_version(core::META_VERSION);
+    world.open();
+    world.drain();
 }
 
 /// A writer that was slow to make the first device id found an owner that took all it wrote for another's.

@@ -232,13 +232,19 @@ fn open_store(
     if mark.exists() {
         return Err(wrong("sled panicked when it was opened").into());
     }
-    ledger.state = State::Opening(openings + 1);
-    ledger.write(&installation.ledger()).map_err(SpoolError::io("write", installation.ledger()))?;
+    let write = |ledger: &Ledger| {
+        ledger.write(&installation.ledger()).map_err(SpoolError::io("write", installation.ledger()))
+    };
+    let before = std::mem::replace(&mut ledger.state, State::Opening(openings + 1));
+    write(ledger)?;
     reached(Step::StoreOpening);
     let mut found = Found::default();
     let mut open = || Store::open(&path, ledger.generation, |key, value| found.read(key, value));
     let store = if openings > 0 { marked(&mark, open) } else { open() }?;
     if found.is_newer() {
+        // This opening did come to an end, and counts against nobody.
+        ledger.state = before;
+        write(ledger)?;
         return Err(SpoolError::Newer(path));
     }
     let inventory = found.together().map_err(wrong)?;
