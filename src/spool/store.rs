@@ -241,8 +241,20 @@ impl Store {
     }
 
     /// Persists and closes.
-    pub(super) fn close(self) -> Result<(), StoreError> {
-        self.persist()
+    pub(super) fn close(mut self) -> Result<(), StoreError> {
+        let persisted = self.persist();
+        self.release();
+        persisted
+    }
+
+    /// Gives sled's handle back, unless that could panic or hang.
+    fn release(&mut self) {
+        let Some(db) = self.db.take() else { return };
+        if thread::panicking() || self.is_suspect.get() && forgets_one_more() {
+            std::mem::forget(db);
+        } else if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
+            log::error!("the store {} panicked when it was closed", self.path.display());
+        }
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -271,14 +283,11 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Synced here first, since sled would panic. A failed write it remembers, and does nothing more.
-        let _ = (!thread::panicking() && !self.is_suspect.get()).then(|| self.persist());
-        let db = self.db.take();
-        if thread::panicking() || self.is_suspect.get() && forgets_one_more() {
-            std::mem::forget(db);
-        } else if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
-            log::error!("the store {} panicked when it was closed", self.path.display());
+        if self.db.is_some() && !thread::panicking() && !self.is_suspect.get() {
+            // Synced here first, since sled would panic. A failed write it remembers, and does nothing more.
+            let _ = self.persist();
         }
+        self.release();
     }
 }
 
