@@ -4,10 +4,11 @@
 //! read back is then what the disk had before.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::limits::{JOURNAL_READ_BYTES_MAX, UNSYNCED_BYTES_MAX};
+use super::reader::bytes_of;
+use crate::limits::UNSYNCED_BYTES_MAX;
 
 /// An open journal. The writer appends to it, the sync thread syncs it; neither waits for the other's I/O.
 pub(crate) struct AppendFile {
@@ -65,10 +66,7 @@ impl AppendFile {
 
     /// What was appended, whatever became of it in the file.
     pub(super) fn read(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(0))?;
-        file.take(JOURNAL_READ_BYTES_MAX).read_to_end(&mut bytes)?;
+        let mut bytes = bytes_of(&self.file)?;
         let unsynced = self.lock();
         let from = unsynced.from as usize;
         let kept = from..from + unsynced.bytes.len();

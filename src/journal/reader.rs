@@ -59,11 +59,7 @@ impl Contents {
 
     /// Reads a journal as it is now. What is written meanwhile is not seen, or is torn.
     pub(crate) fn read(file: &File) -> Result<Self, JournalError> {
-        let mut file = file;
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(0))?;
-        file.take(JOURNAL_READ_BYTES_MAX).read_to_end(&mut bytes)?;
-        Self::of(bytes)
+        Self::of(bytes_of(file)?)
     }
 
     /// The contents of a journal whose bytes are known.
@@ -129,6 +125,14 @@ impl Contents {
             _ => None,
         })
     }
+}
+
+/// The bytes of a journal, from its start.
+pub(super) fn bytes_of(mut file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(JOURNAL_READ_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What a damaged header said, but for the time: every journal begins with the origin of whoever wrote it.

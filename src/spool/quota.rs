@@ -14,7 +14,7 @@ use super::queue::Lease;
 use super::settle::Outcome;
 use crate::block::{Class, JournalId};
 use crate::clock;
-use crate::installation::Installation;
+use crate::installation::{Installation, fs};
 use crate::journal::{Cut, Excess, JournalName, Loud, LoudJournal, Meter, cut, has_only, oldest};
 use crate::limits::{QUOTA_DROPS_MAX, QUOTA_LOOK_EVERY};
 use crate::product::{Drops, Quota};
@@ -216,8 +216,6 @@ impl Spool {
         }
         let Some((_, path)) = aside.into_iter().min() else { return Ok(false) };
         log::warn!("the quota is used up: {}, which had been set aside, is removed", path.display());
-        let removed =
-            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        removed.map_err(SpoolError::io("remove", path)).map(|()| true)
+        fs::remove_tree(&path).map_err(SpoolError::io("remove", path)).map(|()| true)
     }
 }
