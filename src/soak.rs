@@ -3,6 +3,9 @@
 //! and its wall clock jumps. Memory, file handles, threads and disk stay what they were, and the books balance at
 //! every hour.
 
+#[path = "../tests/common/dice.rs"]
+mod dice;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,6 +14,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use dice::Dice;
 
 use crate::clock::{self, fast};
 use crate::installation::fs::disk_bytes;
@@ -127,19 +132,8 @@ fn numbers(body: &[u8]) -> Vec<usize> {
     after.map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
 }
 
-/// Numbers that look random and are the same in each run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) % sides
-    }
-
-    fn noise(&mut self) -> String {
-        (0..NOISE_BYTES).map(|_| char::from(b' ' + self.roll(95) as u8)).collect()
-    }
+fn noise(dice: &mut Dice) -> String {
+    (0..NOISE_BYTES).map(|_| char::from(b' ' + dice.roll(95) as u8)).collect()
 }
 
 /// What the process has, as the kernel counts it.
@@ -185,7 +179,7 @@ impl Life {
         let home = tempfile::tempdir().unwrap();
         let receiver = Receiver::start();
         let client = builder(home.path(), &receiver).build().unwrap();
-        Self { home, receiver, dice: Dice(1), client, accepted: 0, refused: 0, sent: 0 }
+        Self { home, receiver, dice: Dice::new(1), client, accepted: 0, refused: 0, sent: 0 }
     }
 
     fn builder(&self) -> ClientBuilder {
@@ -197,7 +191,7 @@ impl Life {
         let end = clock::monotonic() + HOUR;
         for left in (1..=EVENTS_AN_HOUR).rev() {
             let event = Event::new("job_finished").with("number", self.sent as i64);
-            self.client.enqueue(event.with("noise", self.dice.noise()));
+            self.client.enqueue(event.with("noise", noise(&mut self.dice)));
             self.sent += 1;
             let pause = end.saturating_duration_since(clock::monotonic()) / left as u32;
             std::thread::sleep(clock::wait(pause));

@@ -8,20 +8,10 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use common::dice::Dice;
 use common::receiver::{Receiver, nobody_listens, url};
 use common::{Home, copy};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
-
-/// Numbers that look random and are the same in each run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) % sides
-    }
-}
 
 /// Events that wait in the template.
 const WAITING: u64 = 501;
@@ -139,7 +129,7 @@ fn goes_on_as_it_was(home: &Home, story: &str) {
 
 fn random_damages(rounds: u64, seed: u64) {
     let template = template();
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     for round in 0..rounds {
         let home = copied(&template);
         let mut stories = vec![format!("round {round}")];
@@ -174,7 +164,7 @@ fn slow_random_damages_are_counted_and_everything_else_is_delivered() {
 #[test]
 fn damage_to_anything_but_a_journal_costs_no_event() {
     let template = template();
-    let mut dice = Dice(4);
+    let mut dice = Dice::new(4);
     for name in ["ledger", "device_id", "spool/1/db", "spool/1/conf", "spool/1/snap."] {
         for _ in 0..6 {
             let home = copied(&template);
@@ -191,7 +181,7 @@ fn damage_to_anything_but_a_journal_costs_no_event() {
 #[test]
 fn what_sled_makes_anew_costs_not_even_the_store() {
     let template = template();
-    let mut dice = Dice(5);
+    let mut dice = Dice::new(5);
     for name in ["conf", "snap."] {
         for _ in 0..3 {
             let home = copied(&template);

@@ -12,9 +12,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::host::{Dice, Worker};
+use common::dice::Dice;
+use common::host::Worker;
 use common::receiver::{Receiver, nobody_listens, url};
-use common::{Home, at_once, finish, wait_until};
+use common::{Home, at_once, finish, tool, wait_until};
 use serde_json::{Value, json};
 
 #[test]
@@ -205,7 +206,7 @@ fn full_now_and_then(rounds: u64, seed: u64) {
     let mut synced = Vec::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut dice = Dice(seed);
+            let mut dice = Dice::new(seed);
             while !done.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_micros(dice.roll(60_000)));
                 disk.fill(dice.roll(2) * dice.roll(3 << 20));
@@ -213,7 +214,7 @@ fn full_now_and_then(rounds: u64, seed: u64) {
                 disk.make_room();
             }
         });
-        let mut dice = Dice(seed + 1);
+        let mut dice = Dice::new(seed + 1);
         for _ in 0..rounds {
             let (numbers, said) = worker.enqueue("job_finished", dice.roll(4_000), 100);
             synced.extend(numbers.filter(|_| said.is_empty()));
@@ -243,13 +244,9 @@ struct Failing(Child);
 impl Failing {
     /// `None` where there is no `strace`.
     fn attach(worker: &Worker, inject: &str) -> Option<Self> {
-        let mut strace = Command::new("strace");
+        let mut strace = tool("strace")?;
         strace.args(["-f", "-o", "/dev/null", "-e", inject, "-p", &worker.id().to_string()]);
-        let Ok(mut strace) = strace.stderr(Stdio::piped()).spawn() else {
-            assert!(std::env::var_os("MILEPOST_REQUIRE_RECEIVERS").is_none(), "strace is missing");
-            eprintln!("skipped: strace is missing");
-            return None;
-        };
+        let mut strace = strace.stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(strace.stderr.take().unwrap()).lines().map_while(Result::ok);
         said.find(|line| line.contains("attached")).expect("a process of ours can be traced");
         // It tells of each new thread.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use common::receiver::Receiver;
-use common::{Home, finish, wait_until};
+use common::{Home, finish, tool, wait_until};
 
 /// What each script begins with: the library, loaded into Python, and a child that does something.
 const PRELUDE: &str = r#"
@@ -122,16 +122,8 @@ fn library() -> PathBuf {
 
 /// Python with a script; `None` where there is none, which `.ci/run` does not allow.
 fn python(home: &Home, endpoint: &str, script: &str) -> Option<Command> {
-    let found = Command::new("python3").arg("-V").stdout(Stdio::null()).status();
-    if !found.is_ok_and(|status| status.success()) {
-        assert!(std::env::var_os("MILEPOST_REQUIRE_RECEIVERS").is_none(), "python3 is missing");
-        eprintln!("skipped: python3 is missing");
-        return None;
-    }
-    let mut command = Command::new("python3");
+    let mut command = tool("python3")?;
     command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", home.path())
         .env("FOREIGN_LIBRARY", library())
         .env("FOREIGN_HOME", home.path().join(".acme-worker"))

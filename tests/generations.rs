@@ -8,8 +8,8 @@ use std::path::Path;
 
 use common::receiver::{Receiver, Reply, nobody_listens, url};
 use common::store::{set_aside, stores};
-use common::worker::{self, Does, Worker, by_number, dice};
-use common::{Home, copy};
+use common::worker::{self, Does, Worker, by_number};
+use common::{Home, copy, dice};
 use serde_json::{Value, json};
 
 /// The worker that is killed.

@@ -6,15 +6,11 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::receiver::{nobody_listens, url};
-use common::{LONG, finish, in_a_clean_process, wait_until};
+use common::{LONG, finish, in_a_clean_process, tool, wait_until};
 use milepost::{Client, ClientBuilder, Event, Mode, Product};
-
-/// Set by `.ci/run`: a tool that is missing is then a failure.
-const REQUIRED: &str = "MILEPOST_REQUIRE_RECEIVERS";
 
 /// Where the traced process keeps its events.
 const TRACED_HOME: &str = "TRACED_HOME";
@@ -88,16 +84,10 @@ fn threads() -> Vec<String> {
 fn the_caller_asks_the_kernel_for_nothing_but_the_time_and_build_opens_no_file() {
     let home = tempfile::tempdir().unwrap();
     let log = home.path().join("strace.log");
-    let mut strace = Command::new("strace");
-    if let Err(error) = strace.arg("--version").output() {
-        assert!(std::env::var_os(REQUIRED).is_none(), "strace cannot be run: {error}");
-        eprintln!("SKIPPED: strace cannot be run: {error}");
-        return;
-    }
-    let mut traced = Command::new("strace");
+    let Some(mut traced) = tool("strace") else { return };
     traced.arg("-f").arg("-o").arg(&log).arg(std::env::current_exe().unwrap());
     traced.args(["a_process_whose_system_calls_are_traced", "--exact", "--ignored", "--nocapture"]);
-    let done = finish(traced.env_clear().env(TRACED_HOME, home.path()), "");
+    let done = finish(traced.env(TRACED_HOME, home.path()), "");
     assert_eq!(done.status, 0, "{}{}", done.stdout, done.stderr);
 
     let log = fs::read_to_string(&log).unwrap();

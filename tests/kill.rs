@@ -7,10 +7,10 @@ use std::ops::RangeInclusive;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::Home;
 use common::receiver::{Receiver, nobody_listens, url};
 use common::store::{fatten, set_aside, stores};
-use common::worker::{self, Does, Worker, by_number, dice};
+use common::worker::{self, Does, Worker, by_number};
+use common::{Home, dice};
 
 /// The worker that is killed.
 #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use common::receiver::Receiver;
-use common::{Home, strace};
+use common::{Home, tool};
 
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -67,11 +67,11 @@ fn a_directory_of_another_user_is_refused_with_advice() {
 #[test]
 fn a_file_system_without_locks_is_named() {
     let home = Home::new();
-    let Some(mut traced) = strace(&["-f", "-qq", "-o", "/dev/null", "-e", "inject=flock:error=ENOLCK"])
-    else {
+    let Some(mut traced) = tool("strace") else {
         return;
     };
     let command = home.command(&["enqueue", "job_finished"]);
+    traced.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=flock:error=ENOLCK"]);
     traced.arg(command.get_program()).args(command.get_args()).env("HOME", home.path());
     let output = traced.stdin(Stdio::null()).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -7,11 +7,11 @@ mod common;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use common::host::{Noise, Worker};
 use common::receiver::{Receiver, nobody_listens, url};
-use common::{Home, at_once, finish, wait_until};
+use common::{Home, at_once, finish, tool, wait_until};
 use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
@@ -220,9 +220,7 @@ fn commands_that_make_room_at_once_count_every_event_once() {
 #[test]
 fn whoever_makes_room_may_be_killed_at_any_call_and_nothing_is_lost_or_counted_twice() {
     const EVENTS: u64 = 600;
-    if Command::new("strace").arg("-V").output().is_err() {
-        assert!(std::env::var_os("MILEPOST_REQUIRE_RECEIVERS").is_none(), "strace is missing");
-        eprintln!("skipped: strace is missing");
+    if tool("strace").is_none() {
         return;
     }
     let template = Home::new();
@@ -256,16 +254,14 @@ fn whoever_makes_room_may_be_killed_at_any_call_and_nothing_is_lost_or_counted_t
 
 /// Enqueues events under `strace`; whether it was killed.
 fn strace(home: &Home, inject: &str, events: u64) -> bool {
-    let mut enqueue = home.command(&["enqueue", "--stdin"]);
-    let mut strace = Command::new("strace");
+    let enqueue = home.command(&["enqueue", "--stdin"]);
+    let mut strace = tool("strace").expect("it was there a moment ago");
     strace
         .args(["-f", "-qq", "-o", "/dev/null", "-e", inject])
         .arg(enqueue.get_program())
-        .args(enqueue.get_args());
-    strace.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home.path());
-    enqueue = strace;
-    let mut child =
-        enqueue.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        .args(enqueue.get_args())
+        .env("HOME", home.path());
+    let mut child = strace.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     // Whoever is killed reads nothing.
     let _ =
         child.stdin.take().unwrap().write_all(lines("job_finished", 8_000..8_000 + events, 150).as_bytes());

@@ -7,11 +7,11 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::receiver::Receiver;
-use common::{Home, LONG};
+use common::{Home, LONG, dice};
 use milepost::{Client, Event, Product};
 
 const THREADS: u64 = 4;
@@ -61,14 +61,6 @@ fn worker() {
     println!("done");
     let _ = std::io::stdin().lines().next();
     client.shutdown(LONG).unwrap();
-}
-
-/// A number that looks random and is the same in each run.
-fn dice(sides: u64) -> u64 {
-    static STATE: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
-    let state = STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) % sides
 }
 
 fn spawn(home: &Home, endpoint: &str, index: u64, weather: &Weather) -> Child {

@@ -7,7 +7,7 @@ mod common;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{LONG, strace};
+use common::{LONG, tool};
 use milepost::{Client, Event, Product, SyncEvery};
 
 const THREADS: usize = 16;
@@ -51,8 +51,9 @@ fn worker() {
 fn syncs(does: &str) -> Option<usize> {
     let home = tempfile::tempdir().unwrap();
     let record = home.path().join("record");
-    let mut traced = strace(&["-f", "-qq", "-e", "trace=fdatasync", "-e", "signal=none", "-o"])?;
+    let mut traced = tool("strace")?;
     let status = traced
+        .args(["-f", "-qq", "-e", "trace=fdatasync", "-e", "signal=none", "-o"])
         .arg(&record)
         .arg(std::env::current_exe().unwrap())
         .args(["worker", "--exact", "--ignored", "--nocapture"])

@@ -25,17 +25,6 @@ impl Noise {
     }
 }
 
-/// Numbers that look random and are the same in each run.
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) % sides
-    }
-}
-
 /// The body of the test `worker` that each file with workers has: does what each line of its standard input says,
 /// and answers each. Its client begins with the first line.
 pub(crate) fn serve() {

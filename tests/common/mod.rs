@@ -2,6 +2,7 @@
 //! that answers as it was told.
 #![allow(dead_code, reason = "no test needs all of it")]
 
+pub(crate) mod dice;
 pub(crate) mod host;
 pub(crate) mod receiver;
 pub(crate) mod store;
@@ -11,11 +12,13 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use dice::Dice;
 use receiver::Receiver;
 
 /// Long enough that no test fails because the machine is busy.
@@ -179,17 +182,22 @@ impl Done {
     }
 }
 
-/// strace, to run a child under in a clean environment. `None` where it is missing, which `.ci/run` does not
-/// allow.
-pub(crate) fn strace(arguments: &[&str]) -> Option<Command> {
-    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
-    if !found {
-        assert!(std::env::var_os("MILEPOST_REQUIRE_RECEIVERS").is_none(), "strace is missing");
-        eprintln!("skipped: strace is missing");
+/// A number of a sequence that all who ask share, the same in each run.
+pub(crate) fn dice(sides: u64) -> u64 {
+    static SHARED: Mutex<Dice> = Mutex::new(Dice::new(0));
+    SHARED.lock().unwrap().roll(sides)
+}
+
+/// A tool that a test needs, in a clean environment. `None` where it is missing, which `.ci/run` does not allow.
+pub(crate) fn tool(name: &str) -> Option<Command> {
+    let found = Command::new(name).arg("-V").stdout(Stdio::null()).status();
+    if !found.is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("MILEPOST_REQUIRE_RECEIVERS").is_none(), "{name} is missing");
+        eprintln!("skipped: {name} is missing");
         return None;
     }
-    let mut command = Command::new("strace");
-    command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    let mut command = Command::new(name);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     Some(command)
 }
 

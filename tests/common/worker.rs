@@ -7,13 +7,12 @@ use std::io::{BufRead, BufReader, Lines};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use milepost::{Client, Event, Product};
 
 use super::receiver;
-use super::{Home, LONG};
+use super::{Home, LONG, dice};
 
 /// Numbers that one worker has to itself.
 pub(crate) const A_LIFE: u64 = 10_000_000;
@@ -94,14 +93,6 @@ impl log::Log for Said {
 
 fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
     std::env::var(name).ok()?.parse().ok()
-}
-
-/// A number that looks random and is the same in each run.
-pub(crate) fn dice(sides: u64) -> u64 {
-    static STATE: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
-    let state = STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) % sides
 }
 
 impl Worker {

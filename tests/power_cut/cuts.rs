@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use milepost::Product;
 
 use crate::check::{Story, Verdict};
-use crate::dice::Dice;
+use crate::common::dice::Dice;
 use crate::disk::{Disk, Fate, Order};
 use crate::recording::{Operation, Recording};
 use crate::tree::{Node, Tree, build};

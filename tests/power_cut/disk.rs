@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::dice::Dice;
+use crate::common::dice::Dice;
 use crate::recording::{Operation, Recording};
 use crate::tree::{Node, Tree};
 

@@ -10,7 +10,6 @@ mod common;
 
 mod check;
 mod cuts;
-mod dice;
 mod disk;
 mod lies;
 mod recording;
@@ -22,9 +21,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use check::Story;
+use common::dice::Dice;
 use common::{Home, in_a_clean_process};
 use cuts::{Tally, choose, choose_honestly, perform};
-use dice::Dice;
 use disk::{Disk, Fate, Order};
 use lies::Lie;
 use milepost::Product;
@@ -58,10 +57,7 @@ impl Case {
         // Small disks are no reason to refuse anything here.
         let home = Home::with("free_disk_min = 0\n");
         let (receiver, answers) = scenario::receiver(&home);
-        let Some(recording) = Recording::of(&home, &scenario.driver(&home, &receiver.url())) else {
-            println!("skipped: strace is missing");
-            return None;
-        };
+        let recording = Recording::of(&home, &scenario.driver(&home, &receiver.url()))?;
         let mut dice = Dice::new(1);
         for order in [Order::Journalled, Order::EachForItself] {
             let mut disk = Disk::new(&recording, order);

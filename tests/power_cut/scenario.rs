@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 
 use milepost::{Client, Event, FlushReport, Product};
 
+use crate::common::dice::Dice;
 use crate::common::receiver::{self, Receiver, Reply};
 use crate::common::{Home, LONG, finish};
-use crate::dice::Dice;
 
 /// What stands before a promise on the driver's standard output.
 pub(crate) const PROMISE: &str = "promise: ";

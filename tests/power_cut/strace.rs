@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::common::tool;
+
 /// Calls that change files, make processes or say what happened when.
 const CALLS: &str = "trace=open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,unlink,\
     unlinkat,rmdir,write,pwrite64,writev,pwritev,pwritev2,lseek,truncate,ftruncate,fallocate,copy_file_range,\
@@ -41,23 +43,18 @@ pub(crate) struct Trace {
 /// Runs a command to its end. `None` where there is no strace. What it says on standard error goes to the file
 /// `said`.
 pub(crate) fn trace(command: &Command, said: &Path) -> Option<Trace> {
-    let spawned = Command::new("strace")
+    let mut strace = tool("strace")?
         .args(["-f", "-qq", "--seccomp-bpf", "-xx", "-s", WRITE_BYTES_MAX, "-e", "signal=none", "-e", CALLS])
         // Written to a file, each line names its thread. strace has standard error to itself.
         .args(["-o", "/dev/stderr", "sh", "-c", r#"exec "$@" 2>"$0""#])
         .arg(said)
         .arg(command.get_program())
         .args(command.get_args())
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut strace) = spawned else {
-        assert!(std::env::var_os("MILEPOST_REQUIRE_RECEIVERS").is_none(), "strace is missing");
-        return None;
-    };
+        .spawn()
+        .unwrap();
     let trace = read(BufReader::new(strace.stderr.take().unwrap()));
     let ended = strace.wait().unwrap();
     assert!(ended.success(), "what was to be traced failed: {}", std::fs::read_to_string(said).unwrap());
@@ -82,13 +79,16 @@ fn read(lines: impl BufRead) -> Trace {
             begun.insert(thread, (number, start.to_owned()));
             continue;
         }
-        match text.strip_prefix("<... ").and_then(|text| text.split_once(" resumed>")) {
+        let (began, text) = match text.strip_prefix("<... ").and_then(|text| text.split_once(" resumed>")) {
             Some((_, end)) => {
                 let (began, start) = begun.remove(&thread).expect("what is resumed was begun");
-                trace.calls.extend(parse(thread, (began, number), &format!("{start}{end}")));
+                (began, format!("{start}{end}"))
             }
-            None => trace.calls.extend(parse(thread, (number, number), text)),
-        }
+            None => (number, text.to_owned()),
+        };
+        // Its thread was killed before it came back: it may have done its work.
+        trace.is_unclear |= text.ends_with(" = ?") && changes_files(&text);
+        trace.calls.extend(parse(thread, (began, number), &text));
     }
     trace
 }
