@@ -189,7 +189,7 @@ pub(crate) const QUOTA_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Most journals that the owner drops from before it looks around again: each costs a ledger, and somebody may
 /// wait for the store.
-pub(crate) const QUOTA_DROPS_MAX: usize = 16;
+pub(crate) const QUOTA_DROPS_MAX: usize = 4;
 
 /// At so many times the quota events are refused, whatever the product wants: whoever holds the spool is stopped,
 /// or slower than a loop.
