@@ -83,4 +83,4 @@ pub use journal::SyncEvery;
 pub use owner::{
     Admin, DeadEvent, DestinationStatus, FlushReport, OwnerStatus, PeekedEvent, Status, Waiting,
 };
-pub use product::{Mode, Product};
+pub use product::{Exit, Mode, Product};

@@ -147,6 +147,18 @@ pub(crate) const HAND_OVER_GRACE: Duration = Duration::from_secs(1);
 /// A lock that is still held after this long is named as held by a stopped process.
 pub(crate) const HELD_NAMED_AFTER: Duration = Duration::from_secs(2);
 
+/// How often a process that ends may have another one deliver.
+pub(crate) const SPAWN_EVERY: Duration = Duration::from_secs(24 * 3_600);
+
+/// How many journals are looked into for something that it could deliver.
+pub(crate) const SPAWN_JOURNALS_MAX: usize = 64;
+
+/// How long that one may take.
+pub(crate) const SPAWN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is left of a shutdown's time when the network was used: for the store to be closed.
+pub(crate) const SPEND_MARGIN: Duration = Duration::from_millis(300);
+
 /// How long a command waits for the store before it gives up.
 pub(crate) const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
 

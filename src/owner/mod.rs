@@ -8,7 +8,9 @@ mod admin;
 mod census;
 mod destination;
 mod engine;
+mod errand;
 mod flush;
+mod headers;
 mod lock;
 mod peek;
 mod settings;
@@ -16,6 +18,7 @@ mod status;
 mod thread;
 
 pub use admin::{Admin, DeadEvent};
+pub(crate) use errand::Errand;
 pub use flush::FlushReport;
 pub use peek::PeekedEvent;
 pub(crate) use settings::{Choices, Settings};

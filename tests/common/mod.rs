@@ -59,6 +59,12 @@ impl Home {
         home
     }
 
+    /// Adds lines to the product file.
+    pub(crate) fn declare(&self, more: &str) {
+        let known = std::fs::read_to_string(self.product_file()).unwrap();
+        std::fs::write(self.product_file(), known + more).unwrap();
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
