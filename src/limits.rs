@@ -138,6 +138,12 @@ pub(crate) const OWNER_PROBE_EVERY: Duration = Duration::from_millis(250);
 /// How often the owner looks whether its lock is still the one that others try.
 pub(crate) const OWNER_CHECK_EVERY: Duration = Duration::from_secs(5);
 
+/// How often the owner's lock shows that somebody alive holds it: each time costs the file system a page.
+pub(crate) const OWNER_LIFE_EVERY: Duration = Duration::from_secs(30);
+
+/// An owner that has not shown itself for so long is stopped, or is what a fork left of it.
+pub(crate) const OWNER_SILENT_AFTER: Duration = Duration::from_secs(120);
+
 /// How often a waiter tries the owner's lock.
 pub(crate) const OWNER_WAIT_EVERY: Duration = Duration::from_millis(20);
 

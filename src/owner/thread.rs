@@ -274,6 +274,7 @@ impl Store {
             }
             if now.duration_since(checked_at) >= OWNER_CHECK_EVERY {
                 checked_at = now;
+                engine.ownership.show_life();
                 if !engine.ownership.is_known() {
                     log::error!(
                         "{} was deleted: the spool is let go of",
