@@ -278,6 +278,18 @@ pub(crate) const SLED_FILE_BYTES_MAX: u64 = 64 * MIB as u64;
 /// Largest ledger that is read.
 pub(crate) const LEDGER_BYTES_MAX: u64 = 4 * MIB as u64;
 
+/// Largest `milestones.json` that is read.
+pub(crate) const MILESTONES_BYTES_MAX: u64 = 1 << 20;
+
+/// How often the owner looks whether the product's own code wrote it.
+pub(crate) const MILESTONES_LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Most milestones that are learnt from it.
+pub(crate) const MARKS_MAX: usize = 1_024;
+
+/// Journals with a milestone that a writer looks into before it writes another.
+pub(crate) const MILESTONE_JOURNALS_MAX: usize = 64;
+
 /// Most milestones that the ledger carries beside the store: products have a handful. Some 60 KiB with the
 /// longest names.
 pub(crate) const LEDGER_MILESTONES_MAX: usize = 256;

@@ -282,6 +282,13 @@ impl<'a> Block<'a> {
         decode(&self.raw()?)
     }
 
+    /// The name of its first event: a milestone's block has no other.
+    pub(crate) fn first_name(&self) -> Option<String> {
+        let raw = self.raw().ok()?;
+        let record = self.records(&raw).next()?.ok()?;
+        Some(record.name.to_owned())
+    }
+
     /// The body before LZ4.
     pub(crate) fn raw(&self) -> Result<Cow<'a, [u8]>, BlockError> {
         let body = &self.bytes[BLOCK_HEADER_BYTES..];

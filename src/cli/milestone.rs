@@ -1,11 +1,14 @@
 //! `milepost milestone`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::Common;
 use super::output::{DONE, Objection, print_json, print_line};
+
+/// How long `milestones.json` is waited for.
+const SHOWN_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub(super) struct Milestone {
@@ -23,9 +26,17 @@ impl Milestone {
         if let Some(reason) = admin.refusal() {
             return Err(Objection::Refused(reason.into()).into());
         }
+        if let Some(objection) = admin.milestones_objection() {
+            return Err(Objection::Refused(format!("the milestone does not count: {objection}")).into());
+        }
         let client = builder.build()?;
         client.milestone(&self.name)?;
         client.sync(Duration::from_secs(30))?;
+        // A worker shows it in a moment; where somebody else holds the spool, it is durable all the same.
+        let deadline = Instant::now() + SHOWN_WAIT;
+        while !admin.is_reached(&self.name) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         client.shutdown(Duration::from_secs(30))?;
         match common.json {
             true => print_json(&serde_json::json!({ "milestone": self.name }))?,

@@ -6,12 +6,14 @@
 mod device_id;
 pub(crate) mod fs;
 mod host;
+mod milestones;
 
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use host::{Host, is_container};
+pub(crate) use milestones::{Milestones, MilestonesError, legible};
 
 /// The telemetry directory and the names in it.
 #[derive(Debug, Clone)]
@@ -65,6 +67,16 @@ impl Installation {
     /// Touched by whoever wants the events that writers still hold.
     pub(crate) fn turn(&self) -> PathBuf {
         self.directory.join("turn")
+    }
+
+    /// Which milestones were reached, for the product's own code.
+    pub(crate) fn milestones(&self) -> PathBuf {
+        self.directory.join("milestones.json")
+    }
+
+    /// Its presence says that the person was told.
+    pub(crate) fn notice_shown(&self) -> PathBuf {
+        self.directory.join("notice_shown")
     }
 
     /// When a process that ended last had another one deliver.

@@ -6,7 +6,9 @@ use std::io;
 use std::time::Instant;
 
 use super::file::Journal;
+use super::greeting::Greeting;
 use super::keeper::Keeper;
+use super::milestones::is_known;
 use super::room::Room;
 use crate::block::Origin;
 use crate::clock;
@@ -26,6 +28,7 @@ pub(super) struct Opener {
     known_device_id: Option<String>,
     look_device_id_up: LookDeviceIdUp,
     make_origin: MakeOrigin,
+    greeting: Greeting,
     /// Places that were damaged, and are not yet counted.
     damaged: u64,
     room: Room,
@@ -48,6 +51,7 @@ impl Opener {
         installation: Installation,
         look_device_id_up: LookDeviceIdUp,
         make_origin: MakeOrigin,
+        greeting: Greeting,
         free_disk_min: u64,
         quota: Quota,
     ) -> Self {
@@ -58,6 +62,7 @@ impl Opener {
             known_device_id: None,
             look_device_id_up,
             make_origin,
+            greeting,
             damaged: 0,
             room,
             keeper,
@@ -84,9 +89,16 @@ impl Opener {
         self.keeper.check(begins_a_journal)
     }
 
-    /// Makes the place where journals will lie.
+    /// Makes the place where journals will lie, and greets whose it is.
     pub(super) fn prepare(&mut self) -> Result<(), String> {
-        self.try_again(|opener| opener.origin().map(|_| ()))
+        self.try_again(|opener| {
+            let is_old = opener.greeting.is_for_an_old_user(&opener.installation);
+            opener.origin()?;
+            if is_old {
+                opener.greeting.mark_all(&opener.installation)?;
+            }
+            opener.greeting.tell(&opener.installation)
+        })
     }
 
     /// A journal to go on with.
@@ -104,6 +116,15 @@ impl Opener {
         })?;
         self.keeper.begun();
         Ok(opened)
+    }
+
+    /// The destination of a milestone that was reached before; `None` where this is the first time.
+    pub(super) fn where_reached(&mut self, milestone: &str) -> Result<Option<&'static str>, String> {
+        self.try_again(|opener| {
+            let origin = opener.origin()?;
+            let is_known = is_known(&opener.installation, origin.epoch(), milestone)?;
+            Ok(is_known.then(|| origin.mode.destination()))
+        })
     }
 
     /// A journal for milestones alone.

@@ -10,11 +10,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::channel::{Channel, Slot};
 use super::file::Journal;
+use super::greeting::Greeting;
+use super::milestones::Reached;
 use super::opener::{LookDeviceIdUp, MakeOrigin, Opener};
 use super::sync::SyncThread;
 use crate::admission::{Refusal, admit};
-use crate::block::{BlockBuilder, Class, Counts, Kind, write_note};
+use crate::block::{BlockBuilder, Class, Counts, DropReason, Kind, write_note};
 use crate::clock;
+use crate::event::Parts;
 use crate::installation::Installation;
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TICK_BUSY, TICK_IDLE, TURN_LOOK_EVERY};
 use crate::process;
@@ -30,6 +33,8 @@ const LATE_SENDERS: Duration = Duration::from_micros(100);
 pub(crate) struct WriterSettings {
     pub(crate) installation: Installation,
     pub(crate) declared: Declared,
+    pub(crate) milestones: Arc<Reached>,
+    pub(crate) greeting: Greeting,
     /// Bytes of the disk that are left to others.
     pub(crate) free_disk_min: u64,
     /// The device id that the installation was known by so far.
@@ -45,6 +50,7 @@ pub(crate) struct Writer {
     sync: Arc<SyncThread>,
     installation: Installation,
     declared: Declared,
+    reached: Arc<Reached>,
     opener: Opener,
     journal: Option<Journal>,
     /// Holds the milestones of one append, and nothing else.
@@ -56,6 +62,8 @@ pub(crate) struct Writer {
     /// Blocks that are sealed and not yet appended.
     out: Batch,
     counted: Counts,
+    /// Milestones that had been reached before.
+    already: Counts,
     counts_at: Instant,
     turn: TurnMark,
     /// What was lost since somebody was last told.
@@ -115,17 +123,33 @@ impl Writer {
     }
 
     fn start(settings: WriterSettings, channel: &Arc<Channel>, sync: &Arc<SyncThread>) -> io::Result<Self> {
-        let WriterSettings { installation, declared, free_disk_min, quota, known_device_id, origin } =
-            settings;
+        let WriterSettings {
+            installation,
+            declared,
+            milestones: reached,
+            greeting,
+            free_disk_min,
+            quota,
+            known_device_id,
+            origin,
+        } = settings;
         let (syncing, synced) = (sync.clone(), installation.clone());
         process::spawn("sync", move || syncing.run(&synced))?;
         let now = clock::monotonic();
         let mut writer = Self {
             channel: channel.clone(),
             sync: sync.clone(),
-            opener: Opener::new(installation.clone(), known_device_id, origin, free_disk_min, quota),
+            opener: Opener::new(
+                installation.clone(),
+                known_device_id,
+                origin,
+                greeting,
+                free_disk_min,
+                quota,
+            ),
             installation,
             declared,
+            reached,
             journal: None,
             milestones: None,
             named: false,
@@ -133,6 +157,7 @@ impl Writer {
             class: Class::Bulk,
             out: Batch::default(),
             counted: Counts::default(),
+            already: Counts::default(),
             counts_at: now,
             turn: TurnMark { then: None, looked_at: now },
             failure: None,
@@ -288,9 +313,15 @@ impl Writer {
     }
 
     /// Writes a milestone into a journal that is let go of with the next append: no quota reaches it there, and
-    /// whoever holds the store takes it first.
+    /// whoever holds the store takes it first. One that is known to be reached does not go again.
     fn write_milestone(&mut self, micros: u64, event: &[u8]) {
+        let name =
+            Parts::of(event).and_then(|parts| std::str::from_utf8(parts.name).ok()).unwrap_or_default();
         let written = self.opener.check_room().and_then(|()| {
+            if let Some(destination) = self.opener.where_reached(name)? {
+                self.already.remove(destination, DropReason::AlreadyReached, 1);
+                return Ok(());
+            }
             let journal = match &mut self.milestones {
                 Some(journal) => journal,
                 none => none.insert(self.opener.open_for_milestones()?),
@@ -303,7 +334,10 @@ impl Writer {
         });
         match written {
             Ok(()) => drop(self.channel.counters.accepted.fetch_add(1, Ordering::Relaxed)),
-            Err(why) => self.lose(1, Refusal::Disk, why),
+            Err(why) => {
+                self.reached.set(name, false);
+                self.lose(1, Refusal::Disk, why);
+            }
         }
     }
 
@@ -322,7 +356,7 @@ impl Writer {
             refused: refused.into(),
             redacted: counters.redacted.load(Ordering::Relaxed),
             damaged: counters.damaged.load(Ordering::Relaxed),
-            removed: Vec::new(),
+            removed: self.already.removed.clone(),
         };
         let since = counted.since(&self.counted);
         if since.is_empty() {

@@ -12,7 +12,7 @@ use super::status::Status;
 use crate::clock;
 use crate::delivery::{Format, Parcel};
 use crate::error::{Error, ErrorKind, Result};
-use crate::installation::Installation;
+use crate::installation::{Installation, Milestones};
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
 use crate::product::Quota;
 use crate::spool::{DropReason, Outcome};
@@ -75,6 +75,19 @@ impl Admin {
     /// Whether the product declares an event of this name.
     pub fn is_declared(&self, name: &str) -> bool {
         self.settings.product.declared.has(name)
+    }
+
+    /// Why a milestone that is reached here does not count, if so.
+    pub fn milestones_objection(&self) -> Option<&str> {
+        self.settings.milestones_objection()
+    }
+
+    /// Whether a milestone was reached, as far as `milestones.json` says.
+    pub fn is_reached(&self, milestone: &str) -> bool {
+        let reached = |installation: &Installation| {
+            Milestones::read(&installation.milestones()).is_ok_and(|marks| marks.has(milestone))
+        };
+        self.existing().is_some_and(reached)
     }
 
     /// Whether the product declares a milestone of this name.

@@ -100,6 +100,7 @@ impl Engine {
         let now = clock::monotonic();
         self.ask_for_turn(now);
         let wanted = self.wants_more();
+        self.spool.exchange_milestones(false)?;
         let more = self.intake.step(&mut self.spool, !wanted)?;
         busy |= more;
         for index in 0..self.destinations.len() {
@@ -133,14 +134,15 @@ impl Engine {
         Ok(self.spool.drop_aged(&mut self.intake, &self.keeper)?)
     }
 
-    /// Waits until there is a report or a word on `other`, at most so long, and not beyond the next try.
-    pub(super) fn wait<T>(&self, longest: Duration, other: &Receiver<T>) {
+    /// Waits until there is a report or a word on one of the others, at most so long, and not beyond the next try.
+    pub(super) fn wait<T, U>(&self, longest: Duration, other: &Receiver<T>, another: &Receiver<U>) {
         let now = clock::monotonic();
         let tries = self.destinations.iter().filter_map(Destination::next_try);
         let wait = tries.map(|at| at.saturating_duration_since(now)).filter(|wait| !wait.is_zero()).min();
         let mut select = Select::new();
         select.recv(&self.reports);
         select.recv(other);
+        select.recv(another);
         // What is ready, if anything, shows in the next step.
         let _ = select.ready_timeout(clock::wait(wait.map_or(longest, |wait| wait.min(longest))));
     }
@@ -263,6 +265,7 @@ impl Engine {
         self.land(clock::monotonic() + grace)?;
         self.destinations.iter().for_each(|destination| destination.courier.interrupt());
         self.land(clock::monotonic() + INTERRUPT_WAIT)?;
+        self.spool.exchange_milestones(false)?;
         self.spool.close()?;
         Ok(())
     }
@@ -340,6 +343,8 @@ impl Piece {
 
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::never;
+
     use super::*;
 
     /// Its channel of reports had no sender, was therefore always ready, and the owner used a whole core.
@@ -352,7 +357,7 @@ mod tests {
         let engine = Engine::open(&installation, ownership, None, Quota::default()).unwrap();
         let (_asker, control) = unbounded::<()>();
         let (began, longest) = (clock::monotonic(), Duration::from_millis(50));
-        engine.wait(longest, &control);
+        engine.wait(longest, &control, &never::<()>());
         assert!(began.elapsed() >= longest);
         engine.close(Duration::ZERO).unwrap();
     }

@@ -122,9 +122,8 @@ impl Walk<'_> {
 
     /// Whether a milestone will go: it was not reached before, and stands in no journal before this one.
     fn is_news(&mut self, block: &Block<'_>) -> bool {
-        let name = block.raw().ok().and_then(|raw| Some(block.records(&raw).next()?.ok()?.name.to_owned()));
         let known = |name: &str| self.engine.is_some_and(|engine| engine.spool.is_reached(name));
-        name.is_none_or(|name| !known(&name) && self.reached.insert(name))
+        block.first_name().is_none_or(|name| !known(&name) && self.reached.insert(name))
     }
 }
 

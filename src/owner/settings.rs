@@ -3,6 +3,7 @@
 //! Where events go: flag or builder, then `MILEPOST_ENDPOINT` and `MILEPOST_FORMAT`, then the product. How far
 //! they go: of all modes that somebody named the most restrictive.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use uuid::Uuid;
@@ -13,6 +14,7 @@ use crate::consent::{self, Consent};
 use crate::delivery::{Endpoint, Format, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Host, Installation, is_container};
+use crate::journal::Greeting;
 use crate::product::{Mode, Product};
 
 /// What a builder or a command line chose.
@@ -24,6 +26,7 @@ pub(crate) struct Choices {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) mode: Option<Mode>,
     pub(crate) plain_http: bool,
+    pub(crate) interactive: Option<bool>,
 }
 
 /// What holds.
@@ -34,6 +37,10 @@ pub(crate) struct Settings {
     /// `None` where there is no place to collect in; consent then says why.
     pub(crate) installation: Option<Installation>,
     pub(crate) route: Option<Route>,
+    /// Whether somebody sits at a terminal.
+    pub(crate) interactive: bool,
+    /// What is done once for an installation.
+    pub(crate) greeting: Greeting,
 }
 
 /// Where the events of a destination go.
@@ -94,7 +101,21 @@ impl Settings {
                 None
             }
         };
-        Ok(Self { product, mode, consent, installation, route })
+        let interactive = choices
+            .interactive
+            .unwrap_or_else(|| std::io::stdout().is_terminal() || std::io::stderr().is_terminal());
+        let greeting = Greeting {
+            traces: product.traces(choices.home.as_deref()),
+            milestones: product.milestones.iter().cloned().collect(),
+            notice: product.notice.clone().filter(|_| interactive),
+        };
+        Ok(Self { product, mode, consent, installation, route, interactive, greeting })
+    }
+
+    /// Why a milestone does not count here, if so.
+    pub(crate) fn milestones_objection(&self) -> Option<&'static str> {
+        let is_missed = self.product.interactive && !self.interactive;
+        is_missed.then_some("neither standard output nor standard error is an interactive terminal")
     }
 
     /// Where events may be delivered to by this process: nowhere in mode `local`, or when somebody refused.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select, unbounded};
 
 use super::engine::Engine;
 use super::flush::FlushReport;
@@ -52,6 +52,8 @@ struct Store {
     route: Option<Route>,
     quota: Quota,
     control: Receiver<Request>,
+    /// A milestone stands in a free journal.
+    bell: Receiver<()>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -64,13 +66,19 @@ enum Left {
 }
 
 impl StoreThread {
-    pub(crate) fn spawn(installation: Installation, route: Option<Route>, quota: Quota) -> io::Result<Self> {
+    /// Whoever rings the `bell` says that a milestone stands in a free journal: that is worth the store at once.
+    pub(crate) fn spawn(
+        installation: Installation,
+        route: Option<Route>,
+        quota: Quota,
+        bell: Receiver<()>,
+    ) -> io::Result<Self> {
         let (control, receiver) = unbounded();
         let ended = Arc::new(Latch::default());
         let stopping = Arc::new(AtomicBool::new(false));
         let (latch, stop) = (ended.clone(), stopping.clone());
         process::spawn("store", move || {
-            Store { installation, route, quota, control: receiver, stopping: stop }.run();
+            Store { installation, route, quota, control: receiver, bell, stopping: stop }.run();
             latch.open();
         })?;
         Ok(Self { control, stopping, ended })
@@ -117,10 +125,17 @@ impl Store {
         let mut wait = OWNER_AGE_MIN;
         let mut said = String::new();
         loop {
-            let request = match self.control.recv_timeout(clock::wait(wait)) {
-                Ok(request) => Some(request),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
+            let request = select! {
+                recv(self.control) -> request => match request {
+                    Ok(request) => Some(request),
+                    Err(_) => return,
+                },
+                recv(self.bell) -> rung => match rung {
+                    Ok(()) => None,
+                    // Nobody is left to ring, and soon nobody to ask.
+                    Err(_) => self.control.recv().ok(),
+                },
+                default(clock::wait(wait)) => None,
             };
             wait = clock::random_millis(OWNER_TRY_EVERY_MS);
             let worked = catch_unwind(AssertUnwindSafe(|| self.hold(request)));
@@ -265,6 +280,10 @@ impl Store {
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return Ok(Left::Stopped),
             }
+            if self.bell.try_recv().is_ok() {
+                engine.intake.look_again();
+                continue;
+            }
             let now = clock::monotonic();
             if now.duration_since(probed_at) >= OWNER_PROBE_EVERY {
                 probed_at = now;
@@ -284,7 +303,7 @@ impl Store {
                 }
             }
             if !busy {
-                engine.wait(OWNER_PROBE_EVERY, &self.control);
+                engine.wait(OWNER_PROBE_EVERY, &self.control, &self.bell);
             }
         }
     }

@@ -27,6 +27,10 @@ struct File {
     #[serde(default)]
     milestones: BTreeSet<String>,
     notice: Option<String>,
+    #[serde(default)]
+    interactive_milestones: bool,
+    #[serde(default)]
+    used_before: Vec<String>,
     endpoint: Option<String>,
     format: Option<String>,
     mode: Option<Mode>,
@@ -89,7 +93,9 @@ impl Product {
     /// opt_out_env = "ACME_TELEMETRY"  # its false words refuse
     /// events = "any"                  # or [events.NAME] tables with keys = [...]: only these are taken
     /// milestones = ["first_job"]
-    /// notice = "Acme collects ..."    # optional, as all below
+    /// interactive_milestones = false  # true: they count from an interactive terminal alone
+    /// used_before = ["config.toml"]   # any of these in the home: an old user, whose milestones count as reached
+    /// notice = "Acme collects ..."    # optional, as all below; told once, in an interactive terminal
     /// runtime = "python"
     /// runtime_version = "3.12.1"
     /// endpoint = "http://127.0.0.1:4318/v1/logs"
@@ -158,6 +164,8 @@ impl TryFrom<File> for Product {
         product.opt_out_env = file.opt_out_env;
         product.milestones = file.milestones;
         product.notice = file.notice;
+        product.interactive = file.interactive_milestones;
+        product.traces = file.used_before;
         product.endpoint = file.endpoint;
         product.format = file.format;
         product.mode = file.mode.unwrap_or_default();
@@ -205,6 +213,8 @@ impl From<&Product> for File {
             }),
             milestones: product.milestones,
             notice: product.notice,
+            interactive_milestones: product.interactive,
+            used_before: product.traces,
             endpoint: product.endpoint,
             format: product.format,
             mode: Some(product.mode),
@@ -251,6 +261,8 @@ mod tests {
             opt_out_env = "ACME_TELEMETRY"
             milestones = ["first_job"]
             notice = "Acme collects"
+            interactive_milestones = true
+            used_before = ["config.toml"]
             endpoint = "http://127.0.0.1:4318/v1/logs"
             format = "otlp"
             mode = "local"
@@ -274,6 +286,7 @@ mod tests {
         assert_eq!((product.free_disk_min, product.quota), (1, quota));
         assert!(product.declared.has("job_finished") && !product.declared.has("job_started"));
         assert!(product.milestones.contains("first_job"));
+        assert!(product.interactive && product.traces == ["config.toml"]);
         assert_eq!(product.exit, Exit::Spend(Duration::from_millis(1_500)));
         // Whatever is read is written, and read again.
         assert_eq!(Product::from_toml(&product.to_toml().unwrap()).unwrap(), product);

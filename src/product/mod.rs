@@ -50,6 +50,10 @@ pub struct Product {
     pub(crate) declared: Declared,
     pub(crate) milestones: BTreeSet<String>,
     pub(crate) notice: Option<String>,
+    /// Whether milestones count from an interactive terminal alone.
+    pub(crate) interactive: bool,
+    /// Names in the home of which any shows that the product was used before.
+    pub(crate) traces: Vec<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) format: Option<String>,
     pub(crate) mode: Mode,
@@ -74,6 +78,8 @@ impl Product {
             declared: Declared::Any,
             milestones: BTreeSet::new(),
             notice: None,
+            interactive: false,
+            traces: Vec::new(),
             endpoint: None,
             format: None,
             mode: Mode::On,
@@ -149,7 +155,23 @@ impl Product {
         self
     }
 
-    /// What a person is told once. None by default.
+    /// Counts milestones from an interactive terminal alone: where standard output or standard error is one. By
+    /// default they count anywhere.
+    #[must_use]
+    pub fn interactive_milestones(mut self) -> Self {
+        self.interactive = true;
+        self
+    }
+
+    /// A name in the home that shows that the product was used before: for such a person all milestones count as
+    /// reached from the start, without events, and no notice is shown. None by default.
+    #[must_use]
+    pub fn used_before(mut self, name: impl Into<String>) -> Self {
+        self.traces.push(name.into());
+        self
+    }
+
+    /// What a person is told once, on standard error, in an interactive terminal. None by default.
     #[must_use]
     pub fn notice(mut self, notice: impl Into<String>) -> Self {
         self.notice = Some(notice.into());
@@ -260,6 +282,11 @@ impl Product {
 
     /// The telemetry directory, or why there is none. `home` overrides the product's own.
     pub(crate) fn directory(&self, home: Option<&Path>) -> Result<PathBuf, String> {
+        Ok(self.home_directory(home)?.join(&self.folder))
+    }
+
+    /// The product's home, or why there is none.
+    fn home_directory(&self, home: Option<&Path>) -> Result<PathBuf, String> {
         let from_env = || self.home_env.as_ref().and_then(std::env::var_os).filter(|value| !value.is_empty());
         let home = match home {
             Some(home) => home.to_path_buf(),
@@ -271,8 +298,13 @@ impl Product {
             }
             Err(_) => home,
         };
-        let absolute = std::path::absolute(&home).map_err(|error| format!("{}: {error}", home.display()))?;
-        Ok(absolute.join(&self.folder))
+        std::path::absolute(&home).map_err(|error| format!("{}: {error}", home.display()))
+    }
+
+    /// The paths of which any shows that the product was used before.
+    pub(crate) fn traces(&self, home: Option<&Path>) -> Vec<PathBuf> {
+        let home = self.home_directory(home);
+        home.map_or_else(|_| Vec::new(), |home| self.traces.iter().map(|name| home.join(name)).collect())
     }
 }
 

@@ -11,6 +11,9 @@ const MILESTONES: [&str; 5] = [
     "first_schedule_created",
 ];
 
+/// What a home that was used before the telemetry came holds any of.
+const TRACES: [&str; 4] = ["profiles.toml", ".prefect.db", "prefect.db", "storage"];
+
 const NOTICE: &str = "Prefect collects anonymous usage data to improve the product.
 To opt out: PREFECT_SERVER_ANALYTICS_ENABLED=false or DO_NOT_TRACK=1
 Learn more: https://docs.prefect.io/concepts/telemetry";
@@ -23,7 +26,9 @@ impl Product {
             .home_env("PREFECT_HOME")
             .folder(".sdk_telemetry")
             .opt_out_env("PREFECT_SERVER_ANALYTICS_ENABLED")
-            .notice(NOTICE);
+            .notice(NOTICE)
+            .interactive_milestones();
+        product.traces = TRACES.map(String::from).into();
         product.runtime = "python".into();
         product.milestones = MILESTONES.map(String::from).into();
         product.declared = Declared::Only {

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::books::Books;
 use super::keys;
 use super::ledger::{LastWord, Ledger, LedgerError, Mark, Owner, State, Taken};
+use super::milestones::Exchange;
 use super::queue::{Lease, Queue};
 use super::step::{Step, reached};
 use super::store::{Changes, Store, StoreError};
@@ -45,6 +46,7 @@ pub(crate) struct Spool {
     pub(super) origins: HashMap<OriginId, Arc<Origin>>,
     /// Milestones that were reached.
     pub(super) marks: BTreeMap<String, Mark>,
+    pub(super) exchange: Exchange,
     /// Numbers of the dead letters.
     pub(super) dead: BTreeSet<u64>,
     pub(super) owner: Owner,

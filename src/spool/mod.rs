@@ -20,6 +20,7 @@ mod found;
 mod intake;
 mod keys;
 mod ledger;
+mod milestones;
 mod open;
 mod panics;
 mod queue;
