@@ -27,6 +27,14 @@ pub(crate) const EVENT_BYTES_MAX: usize = BLOCK_BODY_BYTES_MAX;
 /// Most bytes that an event's time takes beside it: a 64-bit varint with its marker.
 pub(crate) const EVENT_TIME_BYTES_MAX: usize = 9;
 
+// ---- the privacy guard --------------------------------------------------------------------------
+
+/// Most secrets of the environment that values are compared with: more than any environment that people keep.
+pub(crate) const SECRETS_MAX: usize = 256;
+
+/// Most keys of which the log says that they were left out: each is said once, and keys may be made by a program.
+pub(crate) const KEYS_SAID_MAX: usize = 64;
+
 // ---- the channel --------------------------------------------------------------------------------
 
 /// Bytes of one slot of the channel; a larger event is boxed. Two cache lines.

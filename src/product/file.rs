@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::product::{Declared, Drops, Mode, Product};
+use crate::product::{Drops, Mode, Product};
 
 /// Largest product file that is read.
 const BYTES_MAX: u64 = 1 << 20;
@@ -22,6 +22,8 @@ struct File {
     folder: Option<String>,
     opt_out_env: Option<String>,
     events: Option<Events>,
+    #[serde(default)]
+    integrations: BTreeMap<String, Keys>,
     #[serde(default)]
     milestones: BTreeSet<String>,
     notice: Option<String>,
@@ -76,7 +78,8 @@ impl Product {
     /// home_env = "ACME_WORKER_HOME"   # overrides home
     /// folder = "telemetry"            # the telemetry directory is <home>/<folder>
     /// opt_out_env = "ACME_TELEMETRY"  # its false words refuse
-    /// events = "any"                  # or [events.NAME] tables with keys = [...]: only these are taken
+    /// events = "any"                  # or [events.NAME] tables with keys = [...]: only these are taken, and
+    ///                                 # the events INTEGRATION:... of [integrations.INTEGRATION] tables alike
     /// milestones = ["first_job"]
     /// notice = "Acme collects ..."    # optional, as all below
     /// runtime = "python"
@@ -135,9 +138,13 @@ impl From<File> for Product {
             quota.files = table.files.unwrap_or(quota.files);
             quota.drops = table.drop.unwrap_or(quota.drops);
         }
+        let takes_any = matches!(file.events, Some(Events::Word(Any::Any)));
         if let Some(Events::Tables(events)) = file.events {
-            let events = events.into_iter().map(|(name, Keys { keys })| (name, keys)).collect();
-            product.declared = Declared::Only { events, integrations: None };
+            *product.declared.only().0 =
+                events.into_iter().map(|(name, Keys { keys })| (name, keys)).collect();
+        }
+        for (name, Keys { keys }) in file.integrations.into_iter().filter(|_| !takes_any) {
+            product.declared.only().1.add(name, keys);
         }
         product
     }
@@ -173,6 +180,8 @@ mod tests {
             quota = { bytes = 2, events = 5, age_days = 3, files = 4, drop = "newest" }
             [events.job_finished]
             keys = ["rows", "ok"]
+            [integrations.aws]
+            keys = ["service"]
             "#,
         )
         .unwrap();
@@ -185,6 +194,7 @@ mod tests {
         let quota = Quota { bytes: 2, events: 5, age, files: 4, drops: Drops::Newest };
         assert_eq!((product.free_disk_min, product.quota), (1, quota));
         assert!(product.declared.has("job_finished") && !product.declared.has("job_started"));
+        assert!(product.declared.has("aws:deployed") && !product.declared.has("gcp:deployed"));
         assert!(product.milestones.contains("first_job"));
     }
 

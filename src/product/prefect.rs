@@ -1,6 +1,6 @@
 //! Prefect's telemetry as a product: <https://docs.prefect.io/concepts/telemetry>.
 
-use crate::product::{Declared, Product};
+use crate::product::{Declared, Integrations, Product};
 
 /// The milestones of Prefect's quick start, in the page's order.
 const MILESTONES: [&str; 5] = [
@@ -28,7 +28,7 @@ impl Product {
         product.milestones = MILESTONES.map(String::from).into();
         product.declared = Declared::Only {
             events: MILESTONES.map(|name| (name.into(), [].into())).into(),
-            integrations: Some(["integration".into()].into()),
+            integrations: Integrations::any(),
         };
         product
     }

@@ -14,6 +14,7 @@ use super::books::Books;
 use super::keys;
 use super::ledger::{LastWord, Ledger, LedgerError, Mark, Owner, State, Taken};
 use super::queue::{Lease, Queue};
+use super::record::MetaRecord;
 use super::step::{Step, reached};
 use super::store::{Changes, Store, StoreError};
 use super::{DEFAULT, LOCAL};
@@ -57,6 +58,7 @@ pub(crate) struct Spool {
 
 /// What the store keeps beside pairs of a kind.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "MetaRecord", into = "MetaRecord")]
 pub(super) struct Meta {
     pub(super) version: u32,
     pub(super) epoch: Epoch,
