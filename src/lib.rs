@@ -2,8 +2,8 @@
 //!
 //! A program embeds a [`Client`] and enqueues [`Event`]s. They are written to an append-only journal at
 //! once, wait on disk as long as there is no way to deliver them, and go to a receiver when there is one:
-//! any that takes OTLP/HTTP logs. Nothing here may slow, block or break the program; no event is lost
-//! unseen or counted twice; nothing is collected that the person did not agree to.
+//! any that takes OTLP/HTTP logs, or one of the other [`Format`]s. Nothing here may slow, block or break the
+//! program; no event is lost unseen or counted twice; nothing is collected that the person did not agree to.
 //!
 //! # Usage
 //!

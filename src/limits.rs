@@ -283,6 +283,12 @@ pub(crate) const DEAD_ANSWER_BYTES_MAX: usize = 512;
 /// Most events in a request.
 pub(crate) const BATCH_EVENTS_MAX: usize = 4_096;
 
+/// The same for a Prefect server: as many as were seen to be taken at once.
+pub(crate) const PREFECT_EVENTS_MAX: usize = 1_000;
+
+/// The same for Amplitude, which takes 2,000 and 1 MB: half of it, so that usual events stay below the bytes, too.
+pub(crate) const AMPLITUDE_EVENTS_MAX: usize = 1_000;
+
 /// Most bytes of stored blocks in a request: with usual events, about 1 MiB before gzip.
 pub(crate) const BATCH_BLOCK_BYTES_MAX: u64 = 256 * KIB as u64;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::receiver::Receiver;
-use common::{Home, finish, keys};
+use common::{Home, assert_nowhere, finish, has, keys};
 use serde_json::json;
 
 /// What slips in, by the key under which it does, and the rule that keeps it in.
@@ -115,20 +115,4 @@ fn the_readme_says_what_privacy_says() {
     let (_, behind) = readme.split_once("<!-- privacy -->\n").unwrap();
     let (copy, _) = behind.split_once("<!-- /privacy -->").unwrap();
     assert_eq!(copy.trim(), done.stdout.trim(), "put the output of `milepost privacy --markdown` there");
-}
-
-fn has(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
-}
-
-/// No file below the directory has the text in it.
-fn assert_nowhere(directory: &Path, text: &str) {
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            assert_nowhere(&path, text);
-        } else {
-            assert!(!has(&std::fs::read(&path).unwrap(), text), "{text} stands in {}", path.display());
-        }
-    }
 }

@@ -85,7 +85,7 @@ impl Product {
     /// runtime = "python"
     /// runtime_version = "3.12.1"
     /// endpoint = "http://127.0.0.1:4318/v1/logs"
-    /// format = "otlp"
+    /// format = "otlp"                 # or another: see `Format`
     /// mode = "on"
     /// free_disk_min = 67108864        # bytes that are left to others
     /// quota = { bytes = 67108864, events = 1000000, age_days = 90, files = 4096, drop = "oldest" }

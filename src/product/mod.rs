@@ -20,6 +20,7 @@ use crate::limits::FREE_DISK_BYTES_MIN;
 pub(crate) use declared::{Declared, Integrations, Keys};
 pub use mode::Mode;
 pub(crate) use mode::{DEFAULT, LOCAL};
+pub(crate) use prefect::HEARTBEAT;
 pub(crate) use quota::{Drops, Quota};
 
 /// The product whose usage is reported: its name on the wire, its telemetry directory, what it declares.

@@ -11,6 +11,9 @@ const MILESTONES: [&str; 5] = [
     "first_schedule_created",
 ];
 
+/// The event of a server's heartbeat.
+pub(crate) const HEARTBEAT: &str = "heartbeat";
+
 const NOTICE: &str = "Prefect collects anonymous usage data to improve the product.
 To opt out: PREFECT_SERVER_ANALYTICS_ENABLED=false or DO_NOT_TRACK=1
 Learn more: https://docs.prefect.io/concepts/telemetry";
