@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::admission::Refusal;
+use crate::admission::{Admission, Refusal, Rule};
 use crate::block::Class;
 use crate::clock;
 use crate::delivery::Format;
@@ -90,8 +90,8 @@ pub struct Stats {
     pub accepted: u64,
     /// Events that were not, by reason.
     pub refused: std::collections::BTreeMap<Refusal, u64>,
-    /// Properties that were left out because the product does not declare them.
-    pub redacted: u64,
+    /// Properties that were left out, by rule: `undeclared`, or one of the privacy guard's.
+    pub redacted: std::collections::BTreeMap<&'static str, u64>,
     /// Places where bytes on disk were damaged, a tail that a kill tore among them.
     pub damaged: u64,
 }
@@ -218,7 +218,7 @@ impl Client {
                 let failed = |error| Error::new(ErrorKind::Io, "no thread can be started").with_source(error);
                 let writer = WriterSettings {
                     installation: installation.clone(),
-                    declared: settings.product.declared.clone(),
+                    admission: Admission::new(&settings.product),
                     milestones: milestones.clone(),
                     greeting: settings.greeting.clone(),
                     free_disk_min: settings.product.free_disk_min,
@@ -416,10 +416,11 @@ impl Client {
         let too_late = |reason| if reason == Refusal::Full { self.inner.channel.too_late() } else { 0 };
         let refused = Refusal::ALL.into_iter();
         let refused = refused.map(|reason| (reason, counters.refused(reason) + too_late(reason)));
+        let redacted = Rule::ALL.into_iter().map(|rule| (rule.as_str(), counters.redacted(rule)));
         Stats {
             accepted: counters.accepted.load(Ordering::Relaxed),
             refused: refused.filter(|(_, events)| *events > 0).collect(),
-            redacted: counters.redacted.load(Ordering::Relaxed),
+            redacted: redacted.filter(|(_, properties)| *properties > 0).collect(),
             damaged: counters.damaged.load(Ordering::Relaxed),
         }
     }

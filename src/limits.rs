@@ -27,6 +27,14 @@ pub(crate) const EVENT_BYTES_MAX: usize = BLOCK_BODY_BYTES_MAX;
 /// Most bytes that an event's time takes beside it: a 64-bit varint with its marker.
 pub(crate) const EVENT_TIME_BYTES_MAX: usize = 9;
 
+// ---- the privacy guard --------------------------------------------------------------------------
+
+/// Most secrets of the environment that values are compared with: more than any environment that people keep.
+pub(crate) const SECRETS_MAX: usize = 256;
+
+/// Most keys of which the log says that they were left out: each is said once, and keys may be made by a program.
+pub(crate) const KEYS_SAID_MAX: usize = 64;
+
 // ---- the channel --------------------------------------------------------------------------------
 
 /// Bytes of one slot of the channel; a larger event is boxed. Two cache lines.
@@ -304,6 +312,12 @@ pub(crate) const DEAD_ANSWER_BYTES_MAX: usize = 512;
 
 /// Most events in a request.
 pub(crate) const BATCH_EVENTS_MAX: usize = 4_096;
+
+/// The same for a Prefect server: as many as were seen to be taken at once.
+pub(crate) const PREFECT_EVENTS_MAX: usize = 1_000;
+
+/// The same for Amplitude, which takes 2,000 and 1 MB: half of it, so that usual events stay below the bytes, too.
+pub(crate) const AMPLITUDE_EVENTS_MAX: usize = 1_000;
 
 /// Most bytes of stored blocks in a request: with usual events, about 1 MiB before gzip.
 pub(crate) const BATCH_BLOCK_BYTES_MAX: u64 = 256 * KIB as u64;

@@ -82,8 +82,8 @@ impl Enqueue {
         }
         let durable = client.sync(SYNC_TIMEOUT).and_then(|()| client.shutdown(SYNC_TIMEOUT));
         let stats = client.stats();
-        if stats.redacted > 0 {
-            eprintln!("milepost: {} undeclared properties were left out", thousands(stats.redacted));
+        for (rule, properties) in &stats.redacted {
+            eprintln!("milepost: {} properties were left out ({rule})", thousands(*properties));
         }
         if common.json {
             let refused: BTreeMap<&str, u64> =

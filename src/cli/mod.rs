@@ -11,6 +11,7 @@ mod logger;
 mod milestone;
 mod output;
 mod peek;
+mod privacy;
 mod purge;
 mod status;
 
@@ -72,6 +73,8 @@ enum Command {
     Status,
     /// Shows what would be sent
     Peek(peek::Peek),
+    /// Says what may leave this machine, and what never does
+    Privacy(privacy::Privacy),
     /// Delivers now what waits
     Flush(flush::Flush),
     /// Shows what a receiver refused for good
@@ -125,6 +128,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Milestone(command) => command.run(common),
         Command::Status => status::run(common),
         Command::Peek(command) => command.run(common),
+        Command::Privacy(command) => command.run(common),
         Command::Flush(command) => command.run(common),
         Command::Dead(command) => command.run(common),
         Command::Purge(command) => command.run(common),

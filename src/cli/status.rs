@@ -51,7 +51,9 @@ fn rows(status: &Status) -> Vec<(String, String)> {
     for (reason, events) in &status.refused {
         row("refused", format!("{} ({reason})", thousands(*events)));
     }
-    row("redacted", thousands(status.redacted));
+    for (rule, properties) in &status.redacted {
+        row("redacted", format!("{} ({rule})", thousands(*properties)));
+    }
     row("damaged", thousands(status.damaged));
     for destination in &status.destinations {
         let mut words = vec![format!(

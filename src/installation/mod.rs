@@ -12,7 +12,7 @@ use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use host::{Host, is_container};
+pub(crate) use host::{Host, is_container, node_name};
 pub(crate) use milestones::{Milestones, MilestonesError, legible};
 
 /// The telemetry directory and the names in it.

@@ -1,6 +1,5 @@
 //! The writer: one thread that takes events out of the channel and appends them as blocks.
 
-use std::borrow::Cow;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,14 +13,14 @@ use super::greeting::Greeting;
 use super::milestones::Reached;
 use super::opener::{LookDeviceIdUp, MakeOrigin, Opener};
 use super::sync::SyncThread;
-use crate::admission::{Refusal, admit};
+use crate::admission::{Admission, Refusal, Rule};
 use crate::block::{BlockBuilder, Class, Counts, DropReason, Kind, write_note};
 use crate::clock;
 use crate::event::Parts;
 use crate::installation::Installation;
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TICK_BUSY, TICK_IDLE, TURN_LOOK_EVERY};
 use crate::process;
-use crate::product::{Declared, Quota};
+use crate::product::Quota;
 
 /// Most events between two appends, so that who waits for a sync waits for few of others'.
 const EVENTS_AN_APPEND_MAX: usize = 4_096;
@@ -32,7 +31,7 @@ const LATE_SENDERS: Duration = Duration::from_micros(100);
 /// What the writer works on.
 pub(crate) struct WriterSettings {
     pub(crate) installation: Installation,
-    pub(crate) declared: Declared,
+    pub(crate) admission: Admission,
     pub(crate) milestones: Arc<Reached>,
     pub(crate) greeting: Greeting,
     /// Bytes of the disk that are left to others.
@@ -49,7 +48,7 @@ pub(crate) struct Writer {
     channel: Arc<Channel>,
     sync: Arc<SyncThread>,
     installation: Installation,
-    declared: Declared,
+    admission: Admission,
     reached: Arc<Reached>,
     opener: Opener,
     journal: Option<Journal>,
@@ -125,7 +124,7 @@ impl Writer {
     fn start(settings: WriterSettings, channel: &Arc<Channel>, sync: &Arc<SyncThread>) -> io::Result<Self> {
         let WriterSettings {
             installation,
-            declared,
+            admission,
             milestones: reached,
             greeting,
             free_disk_min,
@@ -148,7 +147,7 @@ impl Writer {
                 quota,
             ),
             installation,
-            declared,
+            admission,
             reached,
             journal: None,
             milestones: None,
@@ -259,16 +258,11 @@ impl Writer {
 
     fn admit(&mut self, slot: &Slot) {
         let alone = slot.class() == Class::Milestone;
-        // A milestone was declared as one, or the client would not have taken it.
-        let declared = if alone { &Declared::Any } else { &self.declared };
-        let admitted = match admit(declared, slot.event.bytes()) {
-            Ok(admitted) => admitted,
-            Err(refusal) => return self.channel.counters.refuse(refusal, 1),
+        let counters = &self.channel.counters;
+        let bytes = match self.admission.admit(slot.event.bytes(), alone, |rule| counters.redact(rule)) {
+            Ok(bytes) => bytes,
+            Err(refusal) => return counters.refuse(refusal, 1),
         };
-        if admitted.redacted > 0 {
-            self.channel.counters.redacted.fetch_add(admitted.redacted, Ordering::Relaxed);
-        }
-        let bytes: Cow<'_, [u8]> = admitted.bytes;
         if alone {
             return self.write_milestone(slot.micros(), &bytes);
         }
@@ -352,11 +346,14 @@ impl Writer {
         let counters = &self.channel.counters;
         counters.damaged.fetch_add(self.opener.take_damaged(), Ordering::Relaxed);
         let refused = Refusal::ALL.map(|reason| (reason as u8, counters.refused(reason)));
+        let guarded = Rule::ALL.into_iter().filter(|rule| *rule != Rule::Undeclared);
+        let guarded = guarded.map(|rule| (rule, counters.redacted(rule))).filter(|(_, count)| *count > 0);
         let counted = Counts {
             refused: refused.into(),
-            redacted: counters.redacted.load(Ordering::Relaxed),
+            undeclared: counters.redacted(Rule::Undeclared),
             damaged: counters.damaged.load(Ordering::Relaxed),
             removed: self.already.removed.clone(),
+            guarded: guarded.map(|(rule, count)| (rule.as_str().to_owned(), count)).collect(),
         };
         let since = counted.since(&self.counted);
         if since.is_empty() {

@@ -7,6 +7,7 @@ use super::engine::Engine;
 use super::flush::FlushReport;
 use super::lock::Ownership;
 use super::peek::{self, Bodies, PeekedEvent};
+use super::privacy::Privacy;
 use super::settings::Settings;
 use super::status::Status;
 use crate::clock;
@@ -64,6 +65,11 @@ impl Admin {
     /// How things stand. Needs no lock and disturbs nobody.
     pub fn status(&self) -> Status {
         Status::read(&self.settings)
+    }
+
+    /// What may leave this machine, what never does, and what was kept in so far. Disturbs nobody.
+    pub fn privacy(&self) -> Privacy {
+        Privacy::read(&self.settings)
     }
 
     /// By whose word nothing is collected here, if so.

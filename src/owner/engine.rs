@@ -18,8 +18,7 @@ use crate::error::{Error, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::oldest;
 use crate::limits::{
-    BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, REQUEST_TIMEOUT,
-    TURN_EVERY,
+    BATCH_BLOCK_BYTES_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, REQUEST_TIMEOUT, TURN_EVERY,
 };
 use crate::product::Quota;
 use crate::spool::{
@@ -168,13 +167,14 @@ impl Engine {
             return Ok(false);
         }
         let (events, bytes) = self.spool.owed(destination.number);
-        let full = events >= BATCH_EVENTS_MAX as u64 || bytes >= BATCH_BLOCK_BYTES_MAX;
+        let events_max = destination.events_max;
+        let full = events >= events_max as u64 || bytes >= BATCH_BLOCK_BYTES_MAX;
         let piece = destination.next_piece();
         if piece.is_none() && more && !full {
             return Ok(false);
         }
         let piece = piece.or_else(|| {
-            let leases = self.spool.lease(destination.number, BATCH_EVENTS_MAX, BATCH_BLOCK_BYTES_MAX);
+            let leases = self.spool.lease(destination.number, events_max, BATCH_BLOCK_BYTES_MAX);
             (!leases.is_empty()).then_some(Piece(leases))
         });
         let Some(piece) = piece else {
@@ -183,6 +183,9 @@ impl Engine {
             }
             return Ok(false);
         };
+        // A block may have more events than a request of the format.
+        let (piece, rest) = piece.take(events_max as u64);
+        rest.into_iter().for_each(|rest| destination.put_back(rest));
         let mut parcels = Vec::with_capacity(piece.0.len());
         for lease in &piece.0 {
             let (block, origin) = self.spool.block(lease)?;
@@ -316,7 +319,7 @@ fn open_destination(
 ) -> Result<Destination> {
     let number = spool.destination(name);
     let courier =
-        Courier::spawn(number.into(), route.format, route.transport()?, reports).map_err(|error| {
+        Courier::spawn(number.into(), route.wire(), route.transport()?, reports).map_err(|error| {
             Error::new(crate::ErrorKind::Io, "no courier's thread can be started").with_source(error)
         })?;
     let word = spool.word(name);

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::headers;
 use crate::block::Origin;
 use crate::consent::{self, Consent};
-use crate::delivery::{Endpoint, Format, Transport};
+use crate::delivery::{Endpoint, Format, Transport, Wire};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Host, Installation, is_container};
 use crate::journal::Greeting;
@@ -151,7 +151,14 @@ impl Route {
     }
 
     pub(crate) fn transport(&self) -> Result<Transport> {
-        Transport::new(&self.endpoint, self.headers.clone())
+        let mut headers = self.headers.clone();
+        let _ = Wire::new(self.format, &mut headers);
+        Transport::new(&self.endpoint, headers)
+    }
+
+    /// The format, and what the headers say about it.
+    pub(crate) fn wire(&self) -> Wire {
+        Wire::new(self.format, &mut self.headers.clone())
     }
 
     /// What tells these settings from others, without giving a key away.

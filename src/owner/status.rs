@@ -37,8 +37,8 @@ pub struct Status {
     pub dropped: BTreeMap<DropReason, u64>,
     /// Events that never reached the disk, by reason.
     pub refused: BTreeMap<Refusal, u64>,
-    /// Properties that were left out.
-    pub redacted: u64,
+    /// Properties that were left out, by rule: `undeclared`, or one of the privacy guard's.
+    pub redacted: BTreeMap<String, u64>,
     /// Places on disk where bytes were damaged, a tail torn by a kill among them.
     pub damaged: u64,
     /// Events that a receiver refused for good.
@@ -142,7 +142,7 @@ impl Status {
             },
             dropped: total.dropped,
             refused: census.books.refused.clone(),
-            redacted: census.books.redacted,
+            redacted: census.books.redacted(),
             damaged: census.books.damaged,
             dead: total.dead,
             owner: installation.and_then(|installation| owner(installation, &census)),

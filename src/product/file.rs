@@ -25,6 +25,8 @@ struct File {
     opt_out_env: Option<String>,
     events: Option<Events>,
     #[serde(default)]
+    integrations: BTreeMap<String, Keys>,
+    #[serde(default)]
     milestones: BTreeSet<String>,
     notice: Option<String>,
     #[serde(default)]
@@ -91,7 +93,8 @@ impl Product {
     /// home_env = "ACME_WORKER_HOME"   # overrides home
     /// folder = "telemetry"            # the telemetry directory is <home>/<folder>
     /// opt_out_env = "ACME_TELEMETRY"  # its false words refuse
-    /// events = "any"                  # or [events.NAME] tables with keys = [...]: only these are taken
+    /// events = "any"                  # or [events.NAME] tables with keys = [...]: only these are taken, and
+    ///                                 # the events INTEGRATION:... of [integrations.INTEGRATION] tables alike
     /// milestones = ["first_job"]
     /// interactive_milestones = false  # true: they count from an interactive terminal alone
     /// used_before = ["config.toml"]   # any of these in the home: an old user, whose milestones count as reached
@@ -99,7 +102,7 @@ impl Product {
     /// runtime = "python"
     /// runtime_version = "3.12.1"
     /// endpoint = "http://127.0.0.1:4318/v1/logs"
-    /// format = "otlp"
+    /// format = "otlp"                 # or another: see `Format`
     /// mode = "on"
     /// free_disk_min = 67108864        # bytes that are left to others
     /// quota = { bytes = 67108864, events = 1000000, age_days = 90, files = 4096, drop = "oldest" }
@@ -140,7 +143,7 @@ impl Product {
     }
 
     /// The product as a product file: what lets the program `milepost` speak for a product that is written in
-    /// Rust. The keys of integrations have no place in it.
+    /// Rust. That it takes the events of integrations which it does not know has no place in it.
     ///
     /// # Errors
     ///
@@ -178,9 +181,13 @@ impl TryFrom<File> for Product {
             quota.files = table.files.unwrap_or(quota.files);
             quota.drops = table.drop.unwrap_or(quota.drops);
         }
+        let takes_any = matches!(file.events, Some(Events::Word(Any::Any)));
         if let Some(Events::Tables(events)) = file.events {
-            let events = events.into_iter().map(|(name, Keys { keys })| (name, keys)).collect();
-            product.declared = Declared::Only { events, integrations: None };
+            *product.declared.only().0 =
+                events.into_iter().map(|(name, Keys { keys })| (name, keys)).collect();
+        }
+        for (name, Keys { keys }) in file.integrations.into_iter().filter(|_| !takes_any) {
+            product.declared.only().1.add(name, keys);
         }
         product.exit = match file.exit {
             None | Some(ExitEntry::Leave) => Exit::Leave,
@@ -197,7 +204,16 @@ impl TryFrom<File> for Product {
 impl From<&Product> for File {
     fn from(product: &Product) -> Self {
         let product = product.clone();
-        let Quota { bytes, events, age, files, drops } = product.quota;
+        let tables = |declared: BTreeMap<String, BTreeSet<String>>| {
+            declared.into_iter().map(|(name, keys)| (name, Keys { keys })).collect()
+        };
+        let (events, integrations) = match product.declared {
+            Declared::Any => (Events::Word(Any::Any), BTreeMap::new()),
+            Declared::Only { events, integrations } => {
+                (Events::Tables(tables(events)), tables(integrations.keys))
+            }
+        };
+        let Quota { bytes, events: events_max, age, files, drops } = product.quota;
         Self {
             name: product.name,
             version: product.version,
@@ -205,12 +221,8 @@ impl From<&Product> for File {
             home_env: product.home_env,
             folder: Some(product.folder),
             opt_out_env: product.opt_out_env,
-            events: Some(match product.declared {
-                Declared::Any => Events::Word(Any::Any),
-                Declared::Only { events, .. } => {
-                    Events::Tables(events.into_iter().map(|(name, keys)| (name, Keys { keys })).collect())
-                }
-            }),
+            events: Some(events),
+            integrations,
             milestones: product.milestones,
             notice: product.notice,
             interactive_milestones: product.interactive,
@@ -222,7 +234,7 @@ impl From<&Product> for File {
             quota: Some(QuotaTable {
                 bytes: Some(bytes),
                 // More than TOML counts to is as many as there is room for.
-                events: i64::try_from(events).is_ok().then_some(events),
+                events: i64::try_from(events_max).is_ok().then_some(events_max),
                 age_days: Some((age.as_secs() / DAY.as_secs()) as u32),
                 files: Some(files),
                 drop: Some(drops),
@@ -273,6 +285,8 @@ mod tests {
             runtime_version = "3.12.1"
             [events.job_finished]
             keys = ["rows", "ok"]
+            [integrations.aws]
+            keys = ["service"]
             "#,
         )
         .unwrap();
@@ -285,6 +299,7 @@ mod tests {
         let quota = Quota { bytes: 2, events: 5, age, files: 4, drops: Drops::Newest };
         assert_eq!((product.free_disk_min, product.quota), (1, quota));
         assert!(product.declared.has("job_finished") && !product.declared.has("job_started"));
+        assert!(product.declared.has("aws:deployed") && !product.declared.has("gcp:deployed"));
         assert!(product.milestones.contains("first_job"));
         assert!(product.interactive && product.traces == ["config.toml"]);
         assert_eq!(product.exit, Exit::Spend(Duration::from_millis(1_500)));

@@ -18,10 +18,11 @@ use crate::error::{Error, Result};
 use crate::event::is_name;
 use crate::limits::FREE_DISK_BYTES_MIN;
 
-pub(crate) use declared::{Declared, Keys};
+pub(crate) use declared::{Declared, Integrations, Keys};
 pub use exit::Exit;
 pub use mode::Mode;
 pub(crate) use mode::{DEFAULT, LOCAL};
+pub(crate) use prefect::HEARTBEAT;
 pub(crate) use quota::{Drops, Quota};
 
 /// The product whose usage is reported: its name on the wire, its telemetry directory, what it declares.
@@ -139,12 +140,25 @@ impl Product {
         keys: impl IntoIterator<Item = K>,
     ) -> Self {
         let keys = keys.into_iter().map(Into::into).collect();
-        match &mut self.declared {
-            Declared::Only { events, .. } => drop(events.insert(name.into(), keys)),
-            Declared::Any => {
-                self.declared = Declared::Only { events: [(name.into(), keys)].into(), integrations: None };
-            }
-        }
+        self.declared.only().0.insert(name.into(), keys);
+        self
+    }
+
+    /// Declares an integration and its keys: its events are named `<integration>:<event>`, and may carry these
+    /// keys and `integration`, which says who it is. Once one is declared, only what is declared is taken;
+    /// Prefect takes events of any integration, and from those that declare nothing no key but `integration`.
+    ///
+    /// ```
+    /// use milepost::Product;
+    /// let product = Product::prefect("3.8.8").integration("prefect-aws", ["service"]);
+    /// ```
+    #[must_use]
+    pub fn integration<K: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Self {
+        self.declared.only().1.add(name.into(), keys);
         self
     }
 
@@ -267,12 +281,15 @@ impl Product {
         if self.folder.is_empty() || !Path::new(&self.folder).components().all(plain) {
             return wrong("folder", &self.folder);
         }
-        let declared = match &self.declared {
-            Declared::Only { events, .. } => events.keys().find(|name| !is_name(name)),
-            Declared::Any => None,
-        };
-        if let Some(name) = declared {
-            return wrong("event", name);
+        if let Declared::Only { events, integrations } = &self.declared {
+            if let Some(name) = events.keys().find(|name| !is_name(name)) {
+                return wrong("event", name);
+            }
+            // With a colon, its events would be those of another.
+            let is_integration = |name: &str| is_name(name) && !name.contains(':');
+            if let Some(name) = integrations.keys.keys().find(|name| !is_integration(name)) {
+                return wrong("integration", name);
+            }
         }
         if let Some(name) = self.milestones.iter().find(|name| !is_name(name)) {
             return wrong("milestone", name);
@@ -323,6 +340,7 @@ mod tests {
             (Product::new("a", "1").folder(""), "folder"),
             (Product::new("a", "1").event("no spaces", ["k"]), "event"),
             (Product::new("a", "1").milestone("no spaces"), "milestone"),
+            (Product::new("a", "1").integration("aws:s3", ["k"]), "integration"),
         ];
         for (product, what) in cases {
             let error = product.validate().unwrap_err();

@@ -1,6 +1,6 @@
 //! Prefect's telemetry as a product: <https://docs.prefect.io/concepts/telemetry>.
 
-use crate::product::{Declared, Product};
+use crate::product::{Declared, Integrations, Product};
 
 /// The milestones of Prefect's quick start, in the page's order.
 const MILESTONES: [&str; 5] = [
@@ -13,6 +13,8 @@ const MILESTONES: [&str; 5] = [
 
 /// What a home that was used before the telemetry came holds any of.
 const TRACES: [&str; 4] = ["profiles.toml", ".prefect.db", "prefect.db", "storage"];
+/// The event of a server's heartbeat.
+pub(crate) const HEARTBEAT: &str = "heartbeat";
 
 const NOTICE: &str = "Prefect collects anonymous usage data to improve the product.
 To opt out: PREFECT_SERVER_ANALYTICS_ENABLED=false or DO_NOT_TRACK=1
@@ -33,7 +35,7 @@ impl Product {
         product.milestones = MILESTONES.map(String::from).into();
         product.declared = Declared::Only {
             events: MILESTONES.map(|name| (name.into(), [].into())).into(),
-            integrations: Some(["integration".into()].into()),
+            integrations: Integrations::any(),
         };
         product
     }

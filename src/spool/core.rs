@@ -15,6 +15,7 @@ use super::keys;
 use super::ledger::{LastWord, Ledger, LedgerError, Mark, Owner, State, Taken};
 use super::milestones::Exchange;
 use super::queue::{Lease, Queue};
+use super::record::MetaRecord;
 use super::step::{Step, reached};
 use super::store::{Changes, Store, StoreError};
 use super::{DEFAULT, LOCAL};
@@ -59,6 +60,7 @@ pub(crate) struct Spool {
 
 /// What the store keeps beside pairs of a kind.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "MetaRecord", into = "MetaRecord")]
 pub(super) struct Meta {
     pub(super) version: u32,
     pub(super) epoch: Epoch,

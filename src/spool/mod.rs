@@ -25,6 +25,7 @@ mod open;
 mod panics;
 mod queue;
 mod quota;
+mod record;
 mod settle;
 mod step;
 mod store;

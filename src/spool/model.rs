@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::Event;
-use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, decode, encode, read_block, single};
+use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, decode_grown, encode, read_block, single};
 use crate::clock;
 use crate::installation::{Installation, fs};
 use crate::journal::{Cut, Journal, cut, oldest};
@@ -439,7 +439,7 @@ fn a_store_of_a_newer_version_is_left_to_it_however_often_it_is_refused() {
     let (installation, ledger) = (world.installation(), world.installation().ledger());
     let of_version = |version: u32| {
         let mut store = store::Store::open(&installation.store(1), 0, |_, _| Ok(())).unwrap();
-        let meta: core::Meta = decode(&store.get(keys::META).unwrap().unwrap()).unwrap();
+        let meta: core::Meta = decode_grown(&store.get(keys::META).unwrap().unwrap()).unwrap();
         let changed = core::Meta { version, ..meta };
         store.apply([(keys::META.to_vec(), Some(encode(&changed)))].into()).unwrap();
         store.close().unwrap();

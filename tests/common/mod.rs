@@ -292,3 +292,19 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+pub(crate) fn has(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// No file below the directory has the text in it.
+pub(crate) fn assert_nowhere(directory: &Path, text: &str) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            assert_nowhere(&path, text);
+        } else {
+            assert!(!has(&std::fs::read(&path).unwrap(), text), "{text} stands in {}", path.display());
+        }
+    }
+}
