@@ -81,6 +81,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;
 pub use owner::{
-    Admin, DeadEvent, DestinationStatus, FlushReport, OwnerStatus, PeekedEvent, Status, Waiting,
+    Admin, Checkup, DeadEvent, DestinationStatus, Finding, FlushReport, OwnerStatus, PeekedEvent, Remedy,
+    Salvage, Status, Verdict, Waiting,
 };
 pub use product::{Mode, Product};

@@ -6,8 +6,10 @@
 
 mod admin;
 mod census;
+mod checkup;
 mod destination;
 mod engine;
+mod examine;
 mod flush;
 mod lock;
 mod peek;
@@ -16,6 +18,7 @@ mod status;
 mod thread;
 
 pub use admin::{Admin, DeadEvent};
+pub use checkup::{Checkup, Finding, Remedy, Salvage, Verdict};
 pub use flush::FlushReport;
 pub use peek::PeekedEvent;
 pub(crate) use settings::{Choices, Settings};
