@@ -158,6 +158,10 @@ impl Examiner<'_> {
         let mut known = self.ledger.iter().flatten().flat_map(|ledger| &ledger.taken);
         let is_entered = is_taken && known.any(|taken| taken.whole && taken.name == name.to_string());
         match Contents::open(path) {
+            Ok(contents) if !is_taken && self.is_taken_in(&contents) => {
+                let finding = finding.judged(Verdict::SetAside).note("a copy of one that was taken in");
+                Finding { remedy: Remedy::ByHand, ..finding }
+            }
             Ok(contents) => contained(&contents, is_held, finding),
             Err(JournalError::NotAJournal) => {
                 let finding = Finding { damaged: 1, ..finding.judged(Verdict::Damaged) };
@@ -172,8 +176,20 @@ impl Examiner<'_> {
         }
     }
 
+    /// The ledger was read before, so one that is named in it and still stands here was not moved.
+    fn is_taken_in(&self, contents: &Contents) -> bool {
+        let mut known = self.ledger.iter().flatten().flat_map(|ledger| &ledger.taken);
+        known.any(|taken| taken.id == contents.header.id)
+    }
+
     fn store(&self, entry: &Entry, number: u64) -> Finding {
         let db = entry.path.join("db");
+        if let Ok(found) = db.symlink_metadata()
+            && !found.is_file()
+        {
+            let entry = Entry { path: db, name: "db".into(), kind: found.file_type() };
+            return misplaced(self.finding(&entry, "a store's log"), &entry);
+        }
         let ledger = match &self.ledger {
             Ok(Some(ledger)) if ledger.store == number => ledger.clone(),
             Ok(Some(_)) => {
@@ -190,7 +206,11 @@ impl Examiner<'_> {
             return counted(&db, finding.judged(Verdict::InUse).note("it is checked when it is next opened"));
         }
         match check(self.installation, &ledger) {
-            Ok(Held { blocks, events }) => Finding { blocks, events, ..finding },
+            Ok(Held { blocks, events, spoiled: 0 }) => Finding { blocks, events, ..finding },
+            Ok(Held { blocks, events, spoiled }) => {
+                let finding = finding.judged(Verdict::Damaged).note("what is damaged is made anew by sled");
+                Finding { blocks, events, damaged: spoiled, remedy: Remedy::None, ..finding }
+            }
             Err(error @ StoreError::Io { .. }) => {
                 counted(&db, finding.judged(Verdict::Unchecked).note(error))
             }

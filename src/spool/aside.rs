@@ -77,18 +77,30 @@ pub(super) fn forget_before(installation: &Installation, number: u64) {
     let _ = fs::remove_tree(&installation.spool().join(before(number)));
 }
 
-/// Keeps a store, as it was before it was opened, under a name that says when; and of those that were kept the
-/// newest few.
+/// Keeps a store, as it was before it was opened.
 pub(super) fn store(installation: &Installation, number: u64) -> Result<(), SpoolError> {
-    let (spool, path) = (installation.spool(), installation.store(number));
-    let aside = fs::free_name(&path, &format!("{STORE}{}-{number}", clock::file_stamp()));
-    let before = spool.join(before(number));
-    if fs::is_directory(&before) && fs::is_directory(&path) {
-        std::fs::rename(&before, aside).map_err(SpoolError::io("rename", before))?;
-        fs::remove_tree(&path).map_err(SpoolError::io("remove", path))?;
-    } else {
-        std::fs::rename(&path, aside).map_err(SpoolError::io("rename", path))?;
+    let path = installation.store(number);
+    if fs::is_directory(&path) && copy_of(installation, number)? {
+        return fs::remove_tree(&path).map_err(SpoolError::io("remove", path));
     }
+    keep(installation, &path, number)
+}
+
+/// Keeps the copy of a store, if there is one.
+pub(super) fn copy_of(installation: &Installation, number: u64) -> Result<bool, SpoolError> {
+    let before = installation.spool().join(before(number));
+    let is_there = fs::is_directory(&before);
+    if is_there {
+        keep(installation, &before, number)?;
+    }
+    Ok(is_there)
+}
+
+/// Keeps what was a store under a name that says when, and of those that were kept the newest few.
+fn keep(installation: &Installation, path: &Path, number: u64) -> Result<(), SpoolError> {
+    let spool = installation.spool();
+    let aside = fs::free_name(&spool.join("x"), &format!("{STORE}{}-{number}", clock::file_stamp()));
+    std::fs::rename(path, aside).map_err(SpoolError::io("rename", path))?;
     for oldest in stores(&spool).iter().rev().skip(STORES_ASIDE_MAX) {
         fs::remove_tree(oldest).map_err(SpoolError::io("remove", oldest))?;
     }

@@ -245,6 +245,7 @@ fn open_store(
         // This opening did come to an end, and counts against nobody.
         ledger.state = before;
         write(ledger)?;
+        aside::forget_before(installation, ledger.store);
         return Err(SpoolError::Newer(path));
     }
     let inventory = found.together().map_err(wrong)?;
@@ -252,7 +253,12 @@ fn open_store(
         store.close()?;
         return Err(wrong("it belongs to an earlier device id").into());
     }
-    aside::forget_before(installation, ledger.store);
+    // Whether it went back, only the ledger can say.
+    if ledger.generation > 0 {
+        aside::forget_before(installation, ledger.store);
+    } else {
+        aside::copy_of(installation, ledger.store)?;
+    }
     Ok((store, inventory))
 }
 

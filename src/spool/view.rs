@@ -8,8 +8,9 @@ use super::aside;
 use super::core::{DeadLetter, Meta};
 use super::found::Found;
 use super::keys::{self, Key};
-use super::ledger::{Ledger, Mark};
-use super::store::{Store, StoreError};
+use super::ledger::{Ledger, Mark, Taken};
+use super::queue::Lease;
+use super::store::{Store, StoreError, is_spoiled};
 use crate::block::{Address, Block, Epoch, JournalId, Origin, OriginId, decode, read_block};
 use crate::installation::Installation;
 
@@ -28,11 +29,13 @@ pub(super) struct View {
     entries: Vec<(u64, u128)>,
 }
 
-/// What is whole in some bytes or in a store.
+/// What a store that is right holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) blocks: u64,
     pub(crate) events: u64,
+    /// Files that are damaged, and that sled makes anew.
+    pub(crate) spoiled: u64,
 }
 
 impl View {
@@ -63,7 +66,7 @@ impl View {
                 self.entries.extend(owed.map(|owed| (key.sequence, owed)));
             }
             Some(Key::Taken) => {
-                let taken = decode::<super::ledger::Taken>(value).ok();
+                let taken = decode::<Taken>(value).ok();
                 self.entered.extend(taken.map(|taken| (taken.id, taken.next)));
             }
             Some(Key::Origin) => {
@@ -107,8 +110,10 @@ pub(crate) fn check(installation: &Installation, ledger: &Ledger) -> Result<Held
         return Ok(Held::default());
     }
     let inventory = found.together().map_err(|what| StoreError::Wrong { path, what: what.into() })?;
-    let events = inventory.queue.free().iter().map(super::Lease::count).sum();
-    Ok(Held { blocks: inventory.queue.blocks() as u64, events })
+    let events = inventory.queue.free().iter().map(Lease::count).sum();
+    let entries = std::fs::read_dir(installation.store(ledger.store)).into_iter().flatten().flatten();
+    let spoiled = entries.filter(|entry| is_spoiled(&entry.path(), &entry.file_name().to_string_lossy()));
+    Ok(Held { blocks: inventory.queue.blocks() as u64, events, spoiled: spoiled.count() as u64 })
 }
 
 fn open_copy(
