@@ -244,6 +244,61 @@ fn a_kilobyte_in_the_middle_of_every_file_costs_what_was_in_it_alone() {
     overwritten(&template, &paths);
 }
 
+/// Overwrites up to four kilobytes somewhere in a file with random bytes.
+fn overwrite_somewhere(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let (at, len) = (dice(bytes.len() as u64) as usize, dice(4_096) as usize);
+    bytes.iter_mut().skip(at).take(len).for_each(|byte| *byte = dice(256) as u8);
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// Damages some files of each of many copies: what was in one place only may be lost, and nothing else.
+fn random_damages(rounds: u64) {
+    let template = template();
+    let mut paths = damageable(&template);
+    // Without it, and without a ledger or a journal that knows it, what waits is nobody's.
+    paths.retain(|path| !path.ends_with("device_id"));
+    for round in 0..rounds {
+        let home = copy_of(&template);
+        let mut damaged = BTreeSet::new();
+        for _ in 0..1 + dice(3) {
+            let path = &paths[dice(paths.len() as u64) as usize];
+            overwrite_somewhere(&home.telemetry().join(path));
+            damaged.insert(path.display().to_string());
+        }
+        let story = format!("round {round}: {damaged:?}");
+        let before = tree(&home.telemetry());
+        let said = home.milepost(&["doctor"]);
+        assert!(said.status <= 1 && !said.stderr.contains("panicked"), "{story}: {said:?}");
+        assert_eq!(tree(&home.telemetry()), before, "{story}");
+        let said = home.milepost(&["doctor", "--salvage", "--json"]);
+        assert!(said.status <= 1, "{story}: {said:?}");
+        let salvaged = said.json()["salvage"].clone();
+        assert_eq!(said.status, i32::from(salvaged["orphans"] != 0), "{story}: {said:?}");
+        assert_eq!(salvage(&home, said.status)["salvage"]["events"], 0, "{story}");
+        let delivered = deliver(&home);
+        let missing = (0..EVENTS / 2).filter(|number| !delivered.contains(number)).count();
+        let is_damaged = |begin| damaged.iter().any(|path| path.starts_with(begin));
+        let may_be_lost = if is_damaged("taken") && is_damaged("spool") { 3 * 128 } else { 0 };
+        assert!(missing <= may_be_lost, "{story}: {missing} are missing: {salvaged}");
+        if !is_damaged("journals") {
+            assert_eq!(delivered.range(EVENTS / 2..).count() as u64, EVENTS / 2, "{story}");
+        }
+        assert_eq!(home.status()["waiting"]["events"], 0, "{story}");
+    }
+}
+
+#[test]
+fn random_damages_cost_what_stood_nowhere_else() {
+    random_damages(40);
+}
+
+#[test]
+#[ignore = "slow"]
+fn slow_random_damages_cost_what_stood_nowhere_else() {
+    random_damages(1_000);
+}
+
 /// Delivers the first batch of what waits, and no more.
 fn deliver_a_part(home: &Home) -> BTreeSet<u64> {
     let receiver = Receiver::replying([Reply::ok(), Reply::new(503, "", "")]);

@@ -108,7 +108,7 @@ impl<'a> Search<'a> {
         });
         let views: Vec<_> = views.collect();
         let mut origins = spool.origins.clone();
-        views.iter().for_each(|view| origins.extend(view.origins().clone()));
+        views.iter().for_each(|view| origins.extend(view.origins.clone()));
         let carrier = Carrier::new(&spool.installation.journals(), spool.epoch);
         let (carried, orphans, salvaged) = Default::default();
         let mut search = Self { spool, views, origins, carried, orphans, carrier, salvaged };
@@ -198,12 +198,14 @@ impl<'a> Search<'a> {
         let Self { spool, views, origins, carrier, mut salvaged, .. } = self;
         let directory = spool.installation.journals();
         salvaged.journals = carrier.finish().map_err(SpoolError::io("write a journal in", directory))?;
-        let epoch = spool.epoch;
         let address = |letter: &DeadLetter| read_block(&letter.block).ok().map(|block| block.address(0));
         let mut known: HashSet<_> = spool.dead_letters()?.iter().map(|(_, letter)| address(letter)).collect();
-        for (marks, dead) in views.iter().filter_map(|view| view.history(epoch)) {
-            salvaged.milestones += spool.mark_again(marks)?;
-            for letter in dead.iter().filter(|letter| known.insert(address(letter))) {
+        for view in &views {
+            if view.epoch != Some(spool.epoch) {
+                continue;
+            }
+            salvaged.milestones += spool.mark_again(&view.marks)?;
+            for letter in view.dead.iter().filter(|letter| known.insert(address(letter))) {
                 salvaged.dead += u64::from(spool.bury_again(letter, &origins)?);
             }
         }

@@ -17,14 +17,15 @@ use crate::installation::Installation;
 /// What a store says of which all pairs add up. It was true once.
 #[derive(Default)]
 pub(super) struct View {
-    epoch: Option<Epoch>,
+    pub(super) epoch: Option<Epoch>,
     /// Events that were still owed, by the address of their block's first.
     owed: HashMap<Address, u128>,
     /// The index up to which each journal was entered.
     entered: HashMap<JournalId, u32>,
-    origins: HashMap<OriginId, Arc<Origin>>,
-    marks: Vec<(String, Mark)>,
-    dead: Vec<DeadLetter>,
+    pub(super) origins: HashMap<OriginId, Arc<Origin>>,
+    /// Milestones that were reached.
+    pub(super) marks: Vec<(String, Mark)>,
+    pub(super) dead: Vec<DeadLetter>,
     blocks: HashMap<u64, Address>,
     entries: Vec<(u64, u128)>,
 }
@@ -87,15 +88,6 @@ impl View {
         let is_entered = entered.is_some_and(|next| block.first + u32::from(block.count) <= *next);
         let otherwise = if is_entered { 0 } else { u128::MAX };
         self.owed.get(&block.address(0)).copied().unwrap_or(otherwise)
-    }
-
-    pub(super) fn origins(&self) -> &HashMap<OriginId, Arc<Origin>> {
-        &self.origins
-    }
-
-    /// Milestones that were reached and dead letters, if they are of this epoch.
-    pub(super) fn history(&self, epoch: Epoch) -> Option<(&[(String, Mark)], &[DeadLetter])> {
-        (self.epoch == Some(epoch)).then_some((&self.marks, &self.dead))
     }
 }
 
