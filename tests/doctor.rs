@@ -368,13 +368,76 @@ fn where_sled_opens_nothing_the_blocks_come_back_out_of_its_bytes_and_repeats_ha
     doctor(&home, 0);
 }
 
+/// Dies at a step.
+struct Reaper(String);
+
+impl log::Log for Reaper {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target() == "milepost::step"
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) && record.args().to_string().ends_with(&self.0) {
+            std::process::abort();
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Salvages, and dies at a step.
+#[test]
+#[ignore = "a process that other tests start"]
+fn salvager() {
+    let (Ok(product), Ok(step)) = (std::env::var("SALVAGER_PRODUCT"), std::env::var("SALVAGER_DIES_AT"))
+    else {
+        return;
+    };
+    log::set_logger(Box::leak(Box::new(Reaper(step)))).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let admin = Client::builder(Product::from_file(product).unwrap()).admin().unwrap();
+    admin.salvage().unwrap();
+}
+
+/// A part was delivered, the rest is in a store that is set aside, and in nothing else. How many that are.
+fn leave_aside(home: &Home) -> u64 {
+    home.enqueue(10_000);
+    let waiting = 10_000 - deliver_a_part(home).len() as u64;
+    set_store_aside(home, 1);
+    remove_journals(home);
+    waiting
+}
+
+#[test]
+fn it_may_die_after_any_step_and_be_called_again() {
+    let template = Home::new();
+    let waiting = leave_aside(&template);
+    for step in ["StoreMade", "StoreOpened", "Carried", "Persisted", "LedgerWritten", "AsideRemoved"] {
+        let home = copy_of(&template);
+        let mut salvager = Command::new(std::env::current_exe().unwrap());
+        salvager.env_clear().env("HOME", home.path()).env("SALVAGER_DIES_AT", step);
+        salvager.env("SALVAGER_PRODUCT", home.product_file());
+        let died =
+            salvager.args(["salvager", "--exact", "--ignored"]).stdout(Stdio::null()).status().unwrap();
+        assert_eq!(died.code(), None, "it did not come to {step}");
+        // Whoever comes next may be a worker.
+        let before = if step == "Carried" { deliver(&home).len() as u64 } else { 0 };
+        salvage(&home, 0);
+        assert_eq!(home.status()["waiting"]["events"], waiting - before, "{step}");
+        assert_eq!(deliver(&home).len() as u64, waiting - before, "{step}");
+        let status = home.status();
+        assert_eq!(
+            (&status["accepted"], &status["dropped"]),
+            (&json!(10_000), &json!({})),
+            "{step}: {status}"
+        );
+    }
+}
+
 #[test]
 fn it_may_be_killed_at_any_moment_and_called_again() {
     let template = Home::new();
-    template.enqueue(10_000);
-    let waiting = 10_000 - deliver_a_part(&template).len() as u64;
-    set_store_aside(&template, 1);
-    remove_journals(&template);
+    let waiting = leave_aside(&template);
     for round in 0..25 {
         let home = copy_of(&template);
         let mut child = home.command(&["doctor", "--salvage"]).stdout(Stdio::null()).spawn().unwrap();
@@ -385,6 +448,22 @@ fn it_may_be_killed_at_any_moment_and_called_again() {
         assert_eq!(home.status()["waiting"]["events"], waiting, "round {round}");
         assert_eq!(deliver(&home).len() as u64, waiting, "round {round}");
     }
+}
+
+/// A directory of a thousand damaged journals would keep each of them for ever.
+#[test]
+fn of_what_is_set_aside_the_newest_files_are_kept() {
+    let home = Home::new();
+    home.enqueue(1);
+    let journals = home.telemetry().join("journals");
+    for number in 0..80 {
+        std::fs::write(journals.join(format!("{number:012x}-{number:032x}.journal")), "a diary").unwrap();
+    }
+    assert_eq!(deliver(&home).len(), 1);
+    assert_eq!(tree(&journals).len(), 64);
+    assert_eq!(home.status()["damaged"], 80);
+    assert_eq!(salvage(&home, 0)["salvage"]["removed"].as_array().unwrap().len(), 64);
+    assert_eq!(tree(&journals).len(), 0);
 }
 
 #[test]

@@ -216,6 +216,11 @@ pub(crate) fn create_directories(directory: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes a directory, closed to everybody else, in one that is there. Its name is not made durable.
+pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
+    sys::create_directory(directory)
+}
+
 /// Sets a file's time stamp to now; the file is made if there is none.
 pub(crate) fn touch(path: &Path) -> io::Result<()> {
     open_or_create(path)?.set_modified(clock::wall())

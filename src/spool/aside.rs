@@ -99,7 +99,7 @@ pub(super) fn copy_of(installation: &Installation, number: u64) -> Result<bool, 
 /// Keeps what was a store under a name that says when, and of those that were kept the newest few.
 fn keep(installation: &Installation, path: &Path, number: u64) -> Result<(), SpoolError> {
     let spool = installation.spool();
-    let aside = fs::free_name(&spool.join("x"), &format!("{STORE}{}-{number}", clock::file_stamp()));
+    let aside = fs::free_name(path, &format!("{STORE}{}-{number}", clock::file_stamp()));
     std::fs::rename(path, aside).map_err(SpoolError::io("rename", path))?;
     for oldest in stores(&spool).iter().rev().skip(STORES_ASIDE_MAX) {
         fs::remove_tree(oldest).map_err(SpoolError::io("remove", oldest))?;
@@ -111,7 +111,7 @@ fn keep(installation: &Installation, path: &Path, number: u64) -> Result<(), Spo
 pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     match fs::remove_tree(to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => fs::create_directories(to)?,
+        _ => fs::create_directory(to)?,
     }
     for entry in std::fs::read_dir(from)? {
         let path = entry?.path();

@@ -219,6 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn what_version_1_of_the_ledger_says_is_read_for_ever() {
+        let mut lost = Lost::default();
+        lost.add(journal(1), 5, 9);
+        lost.book(journal(1), "default", 4);
+        lost.journals.values_mut().for_each(|missing| missing.time = 7);
+        let text = concat!(
+            r#"{"00000000-0000-0000-0000-000000000001":"#,
+            r#"{"events":[[5,9]],"booked":{"default":4},"time":7}}"#
+        );
+        assert_eq!(serde_json::to_string(&lost).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Lost>(text).unwrap().journals, lost.journals);
+    }
+
+    #[test]
     fn no_more_is_booked_back_than_is_booked_as_damaged() {
         let mut lost = Lost::default();
         let mut books = Books::default();

@@ -5,6 +5,9 @@
 //! blocks are gone: a store that is lost is filled again from `taken/`, so what `sync` promised never depends
 //! on sled. A crash repeats at most the deliveries that were not yet persisted, with the same ids.
 //!
+//! What is lost to damage all the same is known by address. It comes back out of what was set aside, by salvage, in
+//! journals like any other, and is let in once.
+//!
 //! The order of what is made durable, decided in [`intake`] and [`core`]; `tests/power_cut` shows what is lost
 //! without each:
 //!

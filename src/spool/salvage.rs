@@ -14,6 +14,7 @@ use super::core::{DeadLetter, Spool, SpoolError};
 use super::intake::Intake;
 use super::keys;
 use super::ledger::{Mark, State};
+use super::step::{Step, reached};
 use super::store::Changes;
 use super::view::View;
 use crate::block::{
@@ -74,6 +75,7 @@ impl Spool {
             let directory = path.parent().unwrap_or(&path);
             fs::sync_directory(directory).map_err(SpoolError::io("sync", directory))?;
             salvaged.removed.push(path);
+            reached(Step::AsideRemoved);
         }
         if Aside::find(&self.installation).is_empty() {
             self.lost.tidy();
@@ -198,6 +200,7 @@ impl<'a> Search<'a> {
         let Self { spool, views, origins, carrier, mut salvaged, .. } = self;
         let directory = spool.installation.journals();
         salvaged.journals = carrier.finish().map_err(SpoolError::io("write a journal in", directory))?;
+        reached(Step::Carried);
         let address = |letter: &DeadLetter| read_block(&letter.block).ok().map(|block| block.address(0));
         let mut known: HashSet<_> = spool.dead_letters()?.iter().map(|(_, letter)| address(letter)).collect();
         for view in &views {
