@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::journal::{Channel, Slot, SyncEvery, SyncThread, Writer, WriterSettings};
 use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
-use crate::owner::{Admin, Choices, FlushReport, Settings, StoreThread};
+use crate::owner::{Admin, Choices, Errand, FlushReport, Settings, StoreThread};
 use crate::process::{self, Process};
 use crate::product::{Mode, Product};
 use crate::spool::known_device_id;
@@ -56,6 +56,8 @@ struct Inner {
     /// The process that all of this belongs to.
     process: Process,
     has_route: bool,
+    /// What is done about what waits in the end.
+    errand: Option<Errand>,
     limit_said: AtomicBool,
 }
 
@@ -195,6 +197,7 @@ impl Client {
     fn start(settings: Settings, capacity: usize, sync_every: SyncEvery) -> Result<Self> {
         let installation = settings.installation.clone().filter(|_| settings.consent.is_yes());
         let running = installation.is_some();
+        let errand = Errand::of(&settings);
         let channel = Arc::new(Channel::new(if running { capacity } else { 0 }));
         let sync = Arc::new(SyncThread::new(sync_every));
         let mut store = None;
@@ -226,6 +229,7 @@ impl Client {
             running,
             store: Mutex::new(store),
             process: Process::this(),
+            errand,
             limit_said: AtomicBool::new(false),
         };
         Ok(Self { inner: inner.into() })
@@ -359,7 +363,7 @@ impl Client {
     }
 
     /// Writes and syncs what stands in the channel, closes the spool if this process holds it, and ends all
-    /// threads. Nothing is sent. Events that are enqueued from now on are refused; one that another thread is
+    /// threads. Nothing is sent, unless the product says so ([`crate::Exit`]). Events that are enqueued from now on are refused; one that another thread is
     /// just enqueueing may be too late, and is counted as refused for [`Refusal::Full`].
     ///
     /// # Errors
@@ -430,9 +434,22 @@ impl Inner {
             return Ok(());
         }
         self.channel.close();
-        let store = self.store().take().map(StoreThread::stop);
-        let synced = self.sync.wait_for_end(deadline);
+        let spends = self.errand.as_ref().and_then(|errand| errand.spends_until(deadline));
+        let store = self.store().take();
+        let stop = |store: StoreThread| store.stop(spends);
+        // What is to be delivered has to be in a free journal first.
+        let (store, synced) = match spends {
+            None => (store.map(stop), self.sync.wait_for_end(deadline)),
+            Some(_) => {
+                let synced = self.sync.wait_for_end(deadline);
+                (store.map(stop), synced)
+            }
+        };
+        let was_running = store.is_some();
         let stored = store.is_none_or(|wait_for_end| wait_for_end(deadline));
+        if let Some(errand) = self.errand.as_ref().filter(|_| was_running) {
+            errand.spawn();
+        }
         synced?;
         match stored {
             true => Ok(()),
@@ -450,7 +467,8 @@ impl Drop for Inner {
             let store = self.store.get_mut().unwrap_or_else(PoisonError::into_inner);
             return std::mem::forget(store.take());
         }
-        if let Err(error) = self.shutdown(clock::deadline(DROP_TIMEOUT)) {
+        let errand = self.errand.as_ref().map_or(Duration::ZERO, Errand::time);
+        if let Err(error) = self.shutdown(clock::deadline(DROP_TIMEOUT.saturating_add(errand))) {
             log::warn!("the client was dropped: {error}");
         }
     }

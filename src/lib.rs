@@ -84,4 +84,4 @@ pub use owner::{
     Admin, Checkup, DeadEvent, DestinationStatus, Finding, FlushReport, OwnerStatus, PeekedEvent, Remedy,
     Salvage, Status, Verdict, Waiting,
 };
-pub use product::{Mode, Product};
+pub use product::{Exit, Mode, Product};

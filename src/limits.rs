@@ -138,6 +138,12 @@ pub(crate) const OWNER_PROBE_EVERY: Duration = Duration::from_millis(250);
 /// How often the owner looks whether its lock is still the one that others try.
 pub(crate) const OWNER_CHECK_EVERY: Duration = Duration::from_secs(5);
 
+/// How often the owner's lock shows that somebody alive holds it: each time costs the file system a page.
+pub(crate) const OWNER_LIFE_EVERY: Duration = Duration::from_secs(30);
+
+/// An owner that has not shown itself for so long is stopped, or is what a fork left of it.
+pub(crate) const OWNER_SILENT_AFTER: Duration = Duration::from_secs(120);
+
 /// How often a waiter tries the owner's lock.
 pub(crate) const OWNER_WAIT_EVERY: Duration = Duration::from_millis(20);
 
@@ -146,6 +152,18 @@ pub(crate) const HAND_OVER_GRACE: Duration = Duration::from_secs(1);
 
 /// A lock that is still held after this long is named as held by a stopped process.
 pub(crate) const HELD_NAMED_AFTER: Duration = Duration::from_secs(2);
+
+/// How often a process that ends may have another one deliver.
+pub(crate) const SPAWN_EVERY: Duration = Duration::from_secs(24 * 3_600);
+
+/// How many journals are looked into for something that it could deliver.
+pub(crate) const SPAWN_JOURNALS_MAX: usize = 64;
+
+/// How long that one may take.
+pub(crate) const SPAWN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is left of a shutdown's time when the network was used: for the store to be closed.
+pub(crate) const SPEND_MARGIN: Duration = Duration::from_millis(300);
 
 /// How long a command waits for the store before it gives up.
 pub(crate) const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -189,7 +207,7 @@ pub(crate) const QUOTA_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Most journals that the owner drops from before it looks around again: each costs a ledger, and somebody may
 /// wait for the store.
-pub(crate) const QUOTA_DROPS_MAX: usize = 16;
+pub(crate) const QUOTA_DROPS_MAX: usize = 4;
 
 /// At so many times the quota events are refused, whatever the product wants: whoever holds the spool is stopped,
 /// or slower than a loop.

@@ -8,10 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What nobody here names, and why it is there.
-const EXCEPTIONS: [(&str, &str); 16] = [
+const EXCEPTIONS: [(&str, &str); 18] = [
     ("DeadEvent", "what Admin::dead returns"),
     ("DestinationStatus", "a part of Status"),
     ("DropReason", "the keys of Status::dropped"),
+    ("Exit", "what Product::exit takes, which the program reads from the product file"),
     ("Limit", "what Event::broken_limit returns"),
     ("OwnerStatus", "a part of Status"),
     ("PeekedEvent", "what Admin::peek shows"),
@@ -21,6 +22,7 @@ const EXCEPTIONS: [(&str, &str); 16] = [
     ("Product::quota_drops_newest", "the same"),
     ("Product::quota_events", "the same"),
     ("Product::quota_files", "the same"),
+    ("Product::to_toml", "what a program that spawns the program writes for it"),
     ("Refusal", "the keys of Status::refused, and what EnqueueError::Refused holds"),
     ("Stats", "what Client::stats returns"),
     ("Verdict", "a part of Finding"),

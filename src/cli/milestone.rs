@@ -15,14 +15,15 @@ pub(super) struct Milestone {
 
 impl Milestone {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
-        let admin = common.builder()?.admin()?;
+        let builder = common.builder()?;
+        let admin = builder.clone().admin()?;
         if !admin.is_milestone(&self.name) {
             return Err(Objection::Usage(format!("the product declares no milestone {:?}", self.name)).into());
         }
         if let Some(reason) = admin.refusal() {
             return Err(Objection::Refused(reason.into()).into());
         }
-        let client = common.builder()?.build()?;
+        let client = builder.build()?;
         client.milestone(&self.name)?;
         client.sync(Duration::from_secs(30))?;
         client.shutdown(Duration::from_secs(30))?;

@@ -15,6 +15,7 @@ mod peek;
 mod purge;
 mod status;
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,6 +23,9 @@ use clap::{Args, Parser, Subcommand};
 use milepost::{Client, ClientBuilder, Product};
 
 use output::Failure;
+
+/// Most of standard input that is read as a product file.
+const PRODUCT_BYTES_MAX: u64 = 1 << 20;
 
 /// An offline-first event queue with a disk spool.
 #[derive(Parser)]
@@ -36,7 +40,7 @@ struct Cli {
 /// Whose usage it is about, and how to answer.
 #[derive(Args)]
 struct Common {
-    /// `prefect`, or a product file in TOML
+    /// `prefect`, or a product file in TOML; `-` reads one on standard input
     #[arg(
         long,
         global = true,
@@ -86,18 +90,22 @@ enum Command {
 }
 
 impl Common {
-    fn product(&self) -> milepost::Result<Product> {
+    fn product(&self) -> anyhow::Result<Product> {
         let version = || self.product_version.clone().unwrap_or_else(|| "unknown".into());
         let runtime = self.runtime_version.clone().unwrap_or_default();
-        match (self.product.as_str(), &self.product_version) {
-            ("prefect", _) => Ok(Product::prefect(version()).runtime("python", runtime)),
-            (file, None) => Product::from_file(file),
-            (file, Some(version)) => Ok(Product::from_file(file)?.version(version)),
-        }
+        let product = match self.product.as_str() {
+            "prefect" => return Ok(Product::prefect(version()).runtime("python", runtime)),
+            "-" => Product::from_toml(&std::io::read_to_string(std::io::stdin().take(PRODUCT_BYTES_MAX))?),
+            file => Product::from_file(file),
+        }?;
+        Ok(match &self.product_version {
+            Some(version) => product.version(version),
+            None => product,
+        })
     }
 
     /// A builder for the product that was named.
-    fn builder(&self) -> milepost::Result<ClientBuilder> {
+    fn builder(&self) -> anyhow::Result<ClientBuilder> {
         let builder = Client::builder(self.product()?);
         Ok(match &self.home {
             Some(home) => builder.home(home),

@@ -52,6 +52,11 @@ impl Consent {
     }
 }
 
+/// Whether this is a continuous-integration host.
+pub(crate) fn is_ci() -> bool {
+    CI.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
 /// Decides for this process, from its environment.
 pub(crate) fn of_this_process(product: &Product, mode: Mode) -> Consent {
     decide(product.opt_out_env.as_deref(), mode, |name| {

@@ -67,6 +67,11 @@ impl Installation {
         self.directory.join("turn")
     }
 
+    /// When a process that ended last had another one deliver.
+    pub(crate) fn spawned(&self) -> PathBuf {
+        self.directory.join("spawned")
+    }
+
     /// Whether anybody ever opened the spool.
     pub(crate) fn has_spool(&self) -> bool {
         self.ledger().exists() || self.spool().exists()
@@ -84,7 +89,7 @@ impl Installation {
         if let Some(why) = self.exposure() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
-        let files = ["ledger", "owner.lock", "owner.next", "turn"].map(|name| (name, true));
+        let files = ["ledger", "owner.lock", "owner.next", "turn", "spawned"].map(|name| (name, true));
         let directories = ["journals", "taken", "spool"].map(|name| (name, false));
         let mut strangers = 0;
         for (name, is_file) in files.into_iter().chain(directories) {

@@ -91,19 +91,19 @@ impl Opener {
 
     /// A journal to go on with.
     pub(super) fn open(&mut self) -> Result<Journal, String> {
-        self.try_again(|opener| {
+        let opened = self.try_again(|opener| {
             let origin = opener.origin()?;
             let directory = opener.installation.journals();
             let (bytes, events) = (opener.quota().journal_bytes(), opener.quota().journal_events());
-            let adopt = || Journal::adopt(&directory, &origin, bytes.min(JOURNAL_ADOPT_BYTES_MAX), events);
-            let adopted = match adopt() {
-                None if opener.keeper.make_room(origin.epoch()) => adopt(),
-                adopted => adopted,
-            };
+            // What is left of a journal that made room is gone on with.
+            opener.keeper.make_room(origin.epoch());
+            let adopted = Journal::adopt(&directory, &origin, bytes.min(JOURNAL_ADOPT_BYTES_MAX), events);
             let Some((journal, damaged)) = adopted else { return Journal::create(&directory, &origin) };
             opener.damaged += damaged;
             Ok(journal)
-        })
+        })?;
+        self.keeper.begun();
+        Ok(opened)
     }
 
     /// A journal for milestones alone.

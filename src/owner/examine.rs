@@ -70,6 +70,7 @@ impl Examiner<'_> {
             "ledger" => self.file(entry, "the ledger", |finding| self.ledger(finding)),
             "owner.lock" | "owner.next" => self.file(entry, "a lock", |finding| finding),
             "turn" => self.file(entry, "asks for turns", |finding| finding),
+            "spawned" => self.file(entry, "when a process was started to deliver", |finding| finding),
             "milestones.json" => self.file(entry, "milestones", |finding| {
                 parsed(&entry.path, finding, |text| serde_json::from_str::<serde_json::Value>(text).is_ok())
             }),

@@ -9,8 +9,10 @@ mod census;
 mod checkup;
 mod destination;
 mod engine;
+mod errand;
 mod examine;
 mod flush;
+mod headers;
 mod lock;
 mod peek;
 mod settings;
@@ -19,6 +21,7 @@ mod thread;
 
 pub use admin::{Admin, DeadEvent};
 pub use checkup::{Checkup, Finding, Remedy, Salvage, Verdict};
+pub(crate) use errand::Errand;
 pub use flush::FlushReport;
 pub use peek::PeekedEvent;
 pub(crate) use settings::{Choices, Settings};

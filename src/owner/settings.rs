@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use super::headers;
 use crate::block::Origin;
 use crate::consent::{self, Consent};
 use crate::delivery::{Endpoint, Format, Transport};
@@ -70,11 +71,15 @@ impl Settings {
         let chosen = choices.endpoint.map(|url| ("the endpoint", url));
         let from_env = || variable("MILEPOST_ENDPOINT").map(|url| ("MILEPOST_ENDPOINT", url));
         let from_product = || product.endpoint.clone().map(|url| ("the product's endpoint", url));
+        let headers = match variable("MILEPOST_HEADERS").filter(|_| choices.headers.is_empty()) {
+            Some(text) => headers::parse(&text).map_err(|error| named("MILEPOST_HEADERS", error))?,
+            None => choices.headers,
+        };
         let route = match chosen.or_else(from_env).or_else(from_product) {
             Some((name, url)) => {
                 let endpoint =
                     Endpoint::parse(&url, choices.plain_http).map_err(|error| named(name, error))?;
-                let route = Route { endpoint, format, headers: choices.headers };
+                let route = Route { endpoint, format, headers };
                 route.transport()?;
                 Some(route)
             }
@@ -120,6 +125,10 @@ impl Settings {
 }
 
 impl Route {
+    pub(super) fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
     pub(crate) fn transport(&self) -> Result<Transport> {
         Transport::new(&self.endpoint, self.headers.clone())
     }

@@ -15,7 +15,10 @@ use super::settings::Route;
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
-use crate::limits::{OWNER_AGE_MIN, OWNER_CHECK_EVERY, OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS};
+use crate::journal::oldest;
+use crate::limits::{
+    OWNER_AGE_MIN, OWNER_CHECK_EVERY, OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS, OWNER_WAIT_EVERY,
+};
 use crate::process;
 use crate::product::Quota;
 use crate::spool::{Ledger, is_usable};
@@ -30,9 +33,11 @@ pub(crate) struct StoreThread {
     ended: Arc<Latch>,
 }
 
-/// Deliver everything now, whoever holds the store. The thread ends when nobody can ask any more.
+/// Deliver everything now. The thread ends when nobody can ask any more.
 struct Request {
     deadline: Instant,
+    /// Whether whoever holds the store has to hand it over, also one who delivers.
+    demands: bool,
     reply: Sender<Result<FlushReport>>,
 }
 
@@ -75,7 +80,7 @@ impl StoreThread {
     /// that no lock is held meanwhile.
     pub(crate) fn flush(&self, deadline: Instant) -> impl FnOnce() -> Result<FlushReport> + use<> {
         let (reply, answer) = unbounded();
-        let sent = self.control.send(Request { deadline, reply });
+        let sent = self.control.send(Request { deadline, demands: true, reply });
         move || {
             let closed = || Error::new(ErrorKind::Closed, "the client was shut down");
             sent.map_err(|_| closed())?;
@@ -90,9 +95,17 @@ impl StoreThread {
         }
     }
 
-    /// Lets the thread end: the store is closed, and no request is waited for.
-    pub(crate) fn stop(self) -> impl FnOnce(Instant) -> bool {
-        self.stopping.store(true, Ordering::Relaxed);
+    /// Lets the thread end: the store is closed, and no request is waited for. It delivers `until` then first, if
+    /// no other process does.
+    pub(crate) fn stop(self, until: Option<Instant>) -> impl FnOnce(Instant) -> bool {
+        match until {
+            // A thread that ended delivers no more.
+            Some(deadline) => {
+                let (reply, _) = unbounded();
+                let _ = self.control.send(Request { deadline, demands: false, reply });
+            }
+            None => self.stopping.store(true, Ordering::Relaxed),
+        }
         drop(self.control);
         move |deadline| self.ended.wait(deadline)
     }
@@ -130,6 +143,10 @@ impl Store {
     /// Takes the lock if it can be had, and works until somebody else needs it.
     fn hold(&self, request: Option<Request>) -> Result<Option<Left>> {
         let ownership = match &request {
+            Some(request) if !request.demands => match self.wait_for(request.deadline)? {
+                Some(ownership) => ownership,
+                None => return Ok(None),
+            },
             Some(request) => match self.demand(request.deadline) {
                 Ok(ownership) => ownership,
                 Err(error) => {
@@ -160,6 +177,22 @@ impl Store {
             Left::Stopped => engine.close(STOP_GRACE)?,
         }
         Ok(Some(left))
+    }
+
+    /// Waits until nobody holds the store any more. `None` where that was too long, or whoever did has taken in all
+    /// that there was.
+    fn wait_for(&self, deadline: Instant) -> Result<Option<Ownership>> {
+        let journals = self.installation.journals();
+        loop {
+            if let Some(ownership) = self.try_own()? {
+                return Ok(Some(ownership));
+            }
+            let is_left = oldest(&journals, 1, |_| true).is_ok_and(|names| !names.is_empty());
+            if !is_left || clock::monotonic() >= deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(clock::wait(OWNER_WAIT_EVERY));
+        }
     }
 
     /// Opens the spool. The device id comes first, as with the writer: what a spool without one takes for
@@ -241,6 +274,7 @@ impl Store {
             }
             if now.duration_since(checked_at) >= OWNER_CHECK_EVERY {
                 checked_at = now;
+                engine.ownership.show_life();
                 if !engine.ownership.is_known() {
                     log::error!(
                         "{} was deleted: the spool is let go of",

@@ -1,18 +1,20 @@
 //! The product file: a [`Product`] in TOML.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::product::{Declared, Drops, Mode, Product};
+use crate::product::{Declared, Drops, Exit, Mode, Product, Quota};
 
 /// Largest product file that is read.
 const BYTES_MAX: u64 = 1 << 20;
 
-#[derive(Deserialize)]
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     name: String,
@@ -30,13 +32,14 @@ struct File {
     mode: Option<Mode>,
     free_disk_min: Option<u64>,
     quota: Option<QuotaTable>,
+    exit: Option<ExitEntry>,
     #[serde(default)]
     runtime: String,
     #[serde(default)]
     runtime_version: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct QuotaTable {
     bytes: Option<u64>,
@@ -46,20 +49,28 @@ struct QuotaTable {
     drop: Option<Drops>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ExitEntry {
+    Leave,
+    SpendSeconds(f64),
+    Spawn(PathBuf),
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(untagged, expecting = "\"any\", or a table of events, each with keys = [...]")]
 enum Events {
     Word(Any),
     Tables(BTreeMap<String, Keys>),
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 enum Any {
     #[serde(rename = "any")]
     Any,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
     #[serde(default)]
@@ -86,6 +97,7 @@ impl Product {
     /// mode = "on"
     /// free_disk_min = 67108864        # bytes that are left to others
     /// quota = { bytes = 67108864, events = 1000000, age_days = 90, files = 4096, drop = "oldest" }
+    /// exit = "leave"                  # or { spend_seconds = 2.0 }, or { spawn = "/usr/bin/milepost" }
     /// ```
     ///
     /// # Errors
@@ -105,16 +117,40 @@ impl Product {
         }
         let text = std::fs::read_to_string(path).map_err(unread)?;
         let wrong = || format!("the product file {} cannot be used", path.display());
-        let file: File = toml_edit::de::from_str(&text)
-            .map_err(|error| Error::new(ErrorKind::Invalid, wrong()).with_source(error))?;
-        let product = Product::from(file);
-        product.validate().map_err(|error| Error::new(ErrorKind::Invalid, wrong()).with_source(error))?;
+        Self::from_toml(&text).map_err(|error| Error::new(ErrorKind::Invalid, wrong()).with_source(error))
+    }
+
+    /// Reads the text of a product file.
+    ///
+    /// # Errors
+    ///
+    /// Names, where TOML knows it, the line of what cannot be used.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let wrong = |error: toml_edit::de::Error| Error::invalid(error.to_string().trim_end());
+        let file: File = toml_edit::de::from_str(text).map_err(wrong)?;
+        let product = Product::try_from(file)?;
+        product.validate()?;
         Ok(product)
+    }
+
+    /// The product as a product file: what lets the program `milepost` speak for a product that is written in
+    /// Rust. The keys of integrations have no place in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] names what TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml_edit::ser::to_string(&File::from(self)).map_err(|error| {
+            Error::invalid(format!("the product {:?} cannot be written as TOML", self.name))
+                .with_source(error)
+        })
     }
 }
 
-impl From<File> for Product {
-    fn from(file: File) -> Self {
+impl TryFrom<File> for Product {
+    type Error = Error;
+
+    fn try_from(file: File) -> Result<Self> {
         let mut product = Product::new(file.name, file.version).runtime(file.runtime, file.runtime_version);
         product.home = file.home.unwrap_or(product.home);
         product.folder = file.folder.unwrap_or(product.folder);
@@ -127,11 +163,10 @@ impl From<File> for Product {
         product.mode = file.mode.unwrap_or_default();
         product.free_disk_min = file.free_disk_min.unwrap_or(product.free_disk_min);
         if let Some(table) = file.quota {
-            let day = Duration::from_secs(24 * 3600);
             let quota = &mut product.quota;
             quota.bytes = table.bytes.unwrap_or(quota.bytes);
             quota.events = table.events.unwrap_or(quota.events);
-            quota.age = table.age_days.map_or(quota.age, |days| day * days);
+            quota.age = table.age_days.map_or(quota.age, |days| DAY * days);
             quota.files = table.files.unwrap_or(quota.files);
             quota.drops = table.drop.unwrap_or(quota.drops);
         }
@@ -139,7 +174,57 @@ impl From<File> for Product {
             let events = events.into_iter().map(|(name, Keys { keys })| (name, keys)).collect();
             product.declared = Declared::Only { events, integrations: None };
         }
-        product
+        product.exit = match file.exit {
+            None | Some(ExitEntry::Leave) => Exit::Leave,
+            Some(ExitEntry::Spawn(program)) => Exit::Spawn(program),
+            Some(ExitEntry::SpendSeconds(seconds)) => {
+                let wrong = |_| Error::invalid(format!("spend_seconds = {seconds} is no length of time"));
+                Exit::Spend(Duration::try_from_secs_f64(seconds).map_err(wrong)?)
+            }
+        };
+        Ok(product)
+    }
+}
+
+impl From<&Product> for File {
+    fn from(product: &Product) -> Self {
+        let product = product.clone();
+        let Quota { bytes, events, age, files, drops } = product.quota;
+        Self {
+            name: product.name,
+            version: product.version,
+            home: Some(product.home),
+            home_env: product.home_env,
+            folder: Some(product.folder),
+            opt_out_env: product.opt_out_env,
+            events: Some(match product.declared {
+                Declared::Any => Events::Word(Any::Any),
+                Declared::Only { events, .. } => {
+                    Events::Tables(events.into_iter().map(|(name, keys)| (name, Keys { keys })).collect())
+                }
+            }),
+            milestones: product.milestones,
+            notice: product.notice,
+            endpoint: product.endpoint,
+            format: product.format,
+            mode: Some(product.mode),
+            free_disk_min: Some(product.free_disk_min),
+            quota: Some(QuotaTable {
+                bytes: Some(bytes),
+                // More than TOML counts to is as many as there is room for.
+                events: i64::try_from(events).is_ok().then_some(events),
+                age_days: Some((age.as_secs() / DAY.as_secs()) as u32),
+                files: Some(files),
+                drop: Some(drops),
+            }),
+            exit: Some(match product.exit {
+                Exit::Leave => ExitEntry::Leave,
+                Exit::Spend(time) => ExitEntry::SpendSeconds(time.as_secs_f64()),
+                Exit::Spawn(program) => ExitEntry::Spawn(program),
+            }),
+            runtime: product.runtime,
+            runtime_version: product.runtime_version,
+        }
     }
 }
 
@@ -171,6 +256,9 @@ mod tests {
             mode = "local"
             free_disk_min = 1
             quota = { bytes = 2, events = 5, age_days = 3, files = 4, drop = "newest" }
+            exit = { spend_seconds = 1.5 }
+            runtime = "python"
+            runtime_version = "3.12.1"
             [events.job_finished]
             keys = ["rows", "ok"]
             "#,
@@ -186,6 +274,19 @@ mod tests {
         assert_eq!((product.free_disk_min, product.quota), (1, quota));
         assert!(product.declared.has("job_finished") && !product.declared.has("job_started"));
         assert!(product.milestones.contains("first_job"));
+        assert_eq!(product.exit, Exit::Spend(Duration::from_millis(1_500)));
+        // Whatever is read is written, and read again.
+        assert_eq!(Product::from_toml(&product.to_toml().unwrap()).unwrap(), product);
+    }
+
+    #[test]
+    fn a_product_is_written_as_the_file_that_it_could_have_been_read_from() {
+        let spawning = Product::new("a", "1").exit(Exit::Spawn("/opt/a b/milepost".into()));
+        for product in [Product::new("a", "1"), spawning] {
+            assert_eq!(Product::from_toml(&product.to_toml().unwrap()).unwrap(), product);
+        }
+        let prefect = Product::from_toml(&Product::prefect("3.8.8").to_toml().unwrap()).unwrap();
+        assert_eq!(prefect.directory(None), Product::prefect("3.8.8").directory(None));
     }
 
     #[test]
@@ -200,6 +301,8 @@ mod tests {
             ("name = 'a'\nversion = '1'\ncolour = 'red'", "colour"),
             ("name = 'a'\nversion = '1'\nevents = 'all'", "\"any\""),
             ("name = 'a'\nversion = '1'\nmode = 'sometimes'", "sometimes"),
+            ("name = 'a'\nversion = '1'\nexit = 'run'", "run"),
+            ("name = 'a'\nversion = '1'\nexit = { spend_seconds = -1.0 }", "-1"),
             ("name = 'a'\nversion = '1'\nquota = { drop = 'all' }", "all"),
             ("name = 'a b'\nversion = '1'", "a b"),
             ("name = ", "line 1"),

@@ -4,6 +4,7 @@
 //! the variable that moves its home.
 
 mod declared;
+mod exit;
 mod file;
 mod mode;
 mod prefect;
@@ -18,6 +19,7 @@ use crate::event::is_name;
 use crate::limits::FREE_DISK_BYTES_MIN;
 
 pub(crate) use declared::{Declared, Keys};
+pub use exit::Exit;
 pub use mode::Mode;
 pub(crate) use mode::{DEFAULT, LOCAL};
 pub(crate) use quota::{Drops, Quota};
@@ -35,7 +37,7 @@ pub(crate) use quota::{Drops, Quota};
 /// ```
 ///
 /// Nothing is checked until [`crate::ClientBuilder::build`], which names what is wrong.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Product {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -53,6 +55,7 @@ pub struct Product {
     pub(crate) mode: Mode,
     pub(crate) free_disk_min: u64,
     pub(crate) quota: Quota,
+    pub(crate) exit: Exit,
 }
 
 impl Product {
@@ -76,6 +79,7 @@ impl Product {
             mode: Mode::On,
             free_disk_min: FREE_DISK_BYTES_MIN,
             quota: Quota::default(),
+            exit: Exit::Leave,
         }
     }
 
@@ -210,6 +214,13 @@ impl Product {
     #[must_use]
     pub fn quota_age(mut self, age: Duration) -> Self {
         self.quota.age = age;
+        self
+    }
+
+    /// What a process that ends does about events that wait. Defaults to [`Exit::Leave`].
+    #[must_use]
+    pub fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
         self
     }
 

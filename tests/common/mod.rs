@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -57,6 +57,12 @@ impl Home {
         let home = Self(tempfile::tempdir().unwrap());
         std::fs::write(home.product_file(), format!("{ACME}{more}")).unwrap();
         home
+    }
+
+    /// Adds lines to the product file.
+    pub(crate) fn declare(&self, more: &str) {
+        let known = std::fs::read_to_string(self.product_file()).unwrap();
+        std::fs::write(self.product_file(), known + more).unwrap();
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -135,6 +141,15 @@ impl Home {
         assert_eq!(self.flush(&receiver.url(), &[]).0, 0);
         assert_eq!(receiver.taken().iter().filter(|event| event.name == "first_job").count(), 0);
         assert_eq!(self.status()["dropped"]["already_reached"], before + 1);
+    }
+
+    /// Makes it look as if whoever holds the spool had shown itself an hour ago for the last time.
+    pub(crate) fn age_owner(&self) {
+        let past = SystemTime::now() - Duration::from_secs(3_600);
+        for name in ["owner.lock", "ledger"] {
+            let file = std::fs::File::options().write(true).open(self.telemetry().join(name)).unwrap();
+            file.set_modified(past).unwrap();
+        }
     }
 
     /// How things stand. The books have to balance, in sum and for each destination.
@@ -237,6 +252,12 @@ pub(crate) fn in_a_clean_process(name: &str, body: impl FnOnce()) {
     assert_eq!(done.status, 0, "{}{}", done.stdout, done.stderr);
     assert!(done.stdout.contains("1 passed"), "there is no test {name}: {}", done.stdout);
     print!("{}", done.stdout);
+}
+
+/// Sends a signal; `false` where there is no such process.
+pub(crate) fn signal(pid: u64, signal: &str) -> bool {
+    let sent = Command::new("kill").args([signal, &pid.to_string()]).stderr(Stdio::null()).status();
+    sent.unwrap().success()
 }
 
 /// Waits until something holds.
