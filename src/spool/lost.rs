@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::books::{Account, Books, DropReason};
+use super::books::{Books, DropReason};
 use super::keys;
 use super::ledger::Taken;
 use super::store::Changes;
@@ -138,11 +138,11 @@ impl Lost {
         });
     }
 
-    /// A journal whose record says what it contributed is gone.
+    /// A journal is gone, and with the store all of it that waited or was a dead letter. Its record says how many.
     pub(super) fn add_gone(&mut self, taken: &Taken) {
         self.add(taken.id, 0, taken.next);
         for (destination, account) in &taken.books.accounts {
-            self.book(taken.id, destination, Account::waiting(account));
+            self.book(taken.id, destination, account.waiting() + account.dead);
         }
         if !taken.whole {
             self.add_rest(taken.id, taken.next);
@@ -183,6 +183,7 @@ impl Lost {
 mod tests {
     use uuid::Uuid;
 
+    use super::super::books::Account;
     use super::*;
     use crate::Event;
     use crate::block::{BlockBuilder, Class, Origin, decode, ones, read_block};

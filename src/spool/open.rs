@@ -303,7 +303,7 @@ fn replace_store(
 struct Again {
     /// The index that its next event would have.
     next: u32,
-    /// The events of other journals that it carries: their indexes, each from the first to before the end.
+    /// The events of other journals that it carries and that were entered: from the first to before the end.
     carried: Vec<(JournalId, u32, u32)>,
 }
 
@@ -312,9 +312,10 @@ fn entered_again(installation: &Installation, ledger: &Ledger) -> BTreeMap<Journ
     let open = ledger.taken.iter().filter(|taken| !taken.is_done());
     let again = open.filter_map(|taken| {
         let contents = Contents::open(&installation.taken().join(&taken.name)).ok()?;
-        let blocks = contents.blocks_with_ends().map(|(block, _)| block);
-        let carried = blocks.filter(|block| block.kind == Kind::Events && block.journal != taken.id);
-        let carried = carried.map(|block| (block.journal, block.first, block.first + u32::from(block.count)));
+        let entered = contents.blocks_with_ends().filter(|(_, end)| *end <= taken.place);
+        let carried = entered.filter(|(block, _)| block.kind == Kind::Events && block.journal != taken.id);
+        let carried =
+            carried.map(|(block, _)| (block.journal, block.first, block.first + u32::from(block.count)));
         let again = Again { next: contents.next(), carried: carried.collect() };
         (contents.header.id == taken.id).then_some((taken.id, again))
     });
@@ -334,16 +335,18 @@ fn remaining(ledger: &Ledger, epoch: Epoch, again: &BTreeMap<JournalId, Again>) 
         };
         books.subtract(&taken.books);
         lost.enter_anew(taken);
-        // They were let in, and are to be once more.
-        carried.iter().for_each(|(journal, first, end)| lost.add(*journal, *first, *end));
-        let missing = u64::from(taken.next.saturating_sub(*next));
-        if missing > 0 {
+        let mut lose = |journal, first, end: u32| {
+            let events = u64::from(end.saturating_sub(first));
             let account = books.account(DEFAULT);
-            account.accepted += missing;
-            account.drop(reason, missing);
-            lost.add(taken.id, *next, taken.next);
-            lost.book(taken.id, DEFAULT, missing);
-        }
+            account.accepted += events;
+            account.drop(reason, events);
+            lost.add(journal, first, end);
+            lost.book(journal, DEFAULT, events);
+        };
+        lose(taken.id, *next, taken.next);
+        // These were let in, and are to be once more. Of another device id nothing is let in.
+        let carried = carried.iter().filter(|_| ledger.epoch == epoch);
+        carried.for_each(|(journal, first, end)| lose(*journal, *first, *end));
     }
     for account in books.accounts.values_mut() {
         let gone = account.waiting() + std::mem::take(&mut account.dead);
