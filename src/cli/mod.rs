@@ -5,6 +5,7 @@
 
 mod dead;
 mod demo;
+mod doctor;
 mod enqueue;
 mod flush;
 mod logger;
@@ -82,6 +83,8 @@ enum Command {
     Dead(dead::Dead),
     /// Deletes what waits, unsent
     Purge(purge::Purge),
+    /// Looks at every file, and says what is whole
+    Doctor(doctor::Doctor),
     /// Tells the whole story in a temporary directory, with a receiver on loopback
     Demo(demo::Demo),
     /// The worker of the demo
@@ -132,6 +135,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Flush(command) => command.run(common),
         Command::Dead(command) => command.run(common),
         Command::Purge(command) => command.run(common),
+        Command::Doctor(command) => command.run(common),
         Command::Demo(command) => command.run(),
         Command::DemoWorker(command) => command.run(),
     };

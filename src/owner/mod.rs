@@ -6,9 +6,11 @@
 
 mod admin;
 mod census;
+mod checkup;
 mod destination;
 mod engine;
 mod errand;
+mod examine;
 mod flush;
 mod headers;
 mod lock;
@@ -19,6 +21,7 @@ mod status;
 mod thread;
 
 pub use admin::{Admin, DeadEvent};
+pub use checkup::{Checkup, Finding, Remedy, Salvage, Verdict};
 pub(crate) use errand::Errand;
 pub use flush::FlushReport;
 pub use peek::PeekedEvent;
