@@ -252,15 +252,24 @@ mod tests {
             integrations: Integrations::default(),
         };
         for (what, declared) in [("any", Declared::Any), ("declared", only)] {
-            const ROUNDS: u32 = 1_000_000;
             let mut admission = admission(declared);
-            let start = std::time::Instant::now();
-            for _ in 0..ROUNDS {
+            let nanos = fastest(|| {
                 let bytes = std::hint::black_box(event.bytes());
-                std::hint::black_box(admission.admit(bytes, false, |_| {}).unwrap());
-            }
-            println!("{:8.1} ns  {what}", start.elapsed().as_nanos() as f64 / f64::from(ROUNDS));
+                drop(std::hint::black_box(admission.admit(bytes, false, |_| {})));
+            });
+            println!("{nanos:8.1} ns  {what}");
         }
+    }
+
+    /// Nanoseconds of one call, in the fastest of many rounds: what else runs on the machine is no matter.
+    pub(super) fn fastest(mut call: impl FnMut()) -> f64 {
+        const CALLS: u32 = 500;
+        let round = |_| {
+            let start = std::time::Instant::now();
+            (0..CALLS).for_each(|_| call());
+            start.elapsed().as_nanos() as f64 / f64::from(CALLS)
+        };
+        (0..200).map(round).fold(f64::MAX, f64::min)
     }
 
     #[test]
