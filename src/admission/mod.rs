@@ -134,6 +134,8 @@ fn as_str(bytes: &[u8]) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::Event;
     use crate::product::Integrations;
@@ -214,6 +216,60 @@ mod tests {
             admission.admit(event.bytes(), false, |_| {}).unwrap();
         }
         assert_eq!(admission.said.len(), KEYS_SAID_MAX);
+    }
+
+    proptest! {
+        /// Whatever is in it: an event is left with some of its properties, each as it was, and is one.
+        #[test]
+        fn a_property_is_left_out_as_a_whole_or_not_at_all(
+            properties in prop::collection::vec(("[a-d]", "[a-z]{0,9}|/[a-z]{3}/\\PC{0,20}|.{0,9}@ex\\.com|\\PC{0,40}"), 0..20),
+        ) {
+            let with = |event: Event, (key, value): &(String, String)| event.with(key, value);
+            let event = properties.iter().fold(Event::new("e"), with);
+            let (bytes, _) = admit(admission(Declared::Any), &event).unwrap();
+            let all: Vec<&[u8]> = Parts::of(event.bytes()).unwrap().map(|part| part.bytes).collect();
+            let left: Vec<&[u8]> = Parts::of(&bytes).unwrap().map(|part| part.bytes).collect();
+            prop_assert_eq!(left.len(), Parts::of(&bytes).unwrap().len(), "as many as it says");
+            prop_assert_eq!(bytes.len(), 3 + left.iter().map(|part| part.len()).sum::<usize>(), "and nothing more");
+            let mut rest = all.iter();
+            prop_assert!(left.iter().all(|part| rest.any(|other| other == part)), "in their order");
+            let guard = Guard::new(Machine::default());
+            for part in Parts::of(&bytes).unwrap() {
+                prop_assert_eq!(part.text().and_then(|text| guard.check(part.key, text)), None);
+            }
+        }
+    }
+
+    /// Prints what an event costs: `cargo test --release --lib what_an_event_costs -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "a measurement"]
+    fn what_an_event_costs() {
+        let event = Event::new("job_finished").with("rows", 10).with("seconds", 1.5).with("ok", true);
+        let event = event.with("region", "eu-central-1").with("queue", "default").with("state", "completed");
+        let keys = ["rows", "seconds", "ok", "region", "queue", "state"].map(String::from);
+        let only = Declared::Only {
+            events: [("job_finished".into(), keys.into())].into(),
+            integrations: Integrations::default(),
+        };
+        for (what, declared) in [("any", Declared::Any), ("declared", only)] {
+            let mut admission = admission(declared);
+            let nanos = fastest(|| {
+                let bytes = std::hint::black_box(event.bytes());
+                drop(std::hint::black_box(admission.admit(bytes, false, |_| {})));
+            });
+            println!("{nanos:8.1} ns  {what}");
+        }
+    }
+
+    /// Nanoseconds of one call, in the fastest of many rounds: what else runs on the machine is no matter.
+    pub(super) fn fastest(mut call: impl FnMut()) -> f64 {
+        const CALLS: u32 = 500;
+        let round = |_| {
+            let start = std::time::Instant::now();
+            (0..CALLS).for_each(|_| call());
+            start.elapsed().as_nanos() as f64 / f64::from(CALLS)
+        };
+        (0..200).map(round).fold(f64::MAX, f64::min)
     }
 
     #[test]
