@@ -94,6 +94,8 @@ pub struct Stats {
     pub redacted: std::collections::BTreeMap<&'static str, u64>,
     /// Places where bytes on disk were damaged, a tail that a kill tore among them.
     pub damaged: u64,
+    /// Times that the disk did not make something durable that it was asked to.
+    pub failed_syncs: u64,
 }
 
 impl ClientBuilder {
@@ -422,6 +424,7 @@ impl Client {
             refused: refused.filter(|(_, events)| *events > 0).collect(),
             redacted: redacted.filter(|(_, properties)| *properties > 0).collect(),
             damaged: counters.damaged.load(Ordering::Relaxed),
+            failed_syncs: self.inner.sync.failures(),
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// A product file that declares what it takes.
 const DECLARED: &str = "[events.job_finished]\nkeys = [\"rows\", \"ok\"]\n[events.job_started]\n";
 
-const STATUS: [&str; 16] = [
+const STATUS: [&str; 17] = [
     "accepted",
     "collecting",
     "damaged",
@@ -23,6 +23,7 @@ const STATUS: [&str; 16] = [
     "directory",
     "disk_bytes",
     "dropped",
+    "failed_syncs",
     "mode",
     "owner",
     "reason",

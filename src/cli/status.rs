@@ -55,6 +55,9 @@ fn rows(status: &Status) -> Vec<(String, String)> {
         row("redacted", format!("{} ({rule})", thousands(*properties)));
     }
     row("damaged", thousands(status.damaged));
+    if status.failed_syncs > 0 {
+        row("failed syncs", thousands(status.failed_syncs));
+    }
     for destination in &status.destinations {
         let mut words = vec![format!(
             "{} waiting, {} delivered",

@@ -272,6 +272,12 @@ pub(crate) fn free_bytes(directory: &Path) -> io::Result<u64> {
     sys::free_bytes(directory)
 }
 
+/// Whether there was no room, no right or no handle: that says nothing of what stands on the disk, and later there
+/// may be.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    sys::is_passing(error)
+}
+
 /// Bytes that a file takes on the disk.
 pub(crate) fn disk_bytes_of(found: &Metadata) -> u64 {
     sys::disk_bytes(found)
@@ -337,6 +343,21 @@ mod sys {
         let found = rustix::fs::statvfs(directory)?;
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
+
+    pub(super) fn is_passing(error: &io::Error) -> bool {
+        use rustix::io::Errno;
+        let passing = [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::ROFS,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::ACCESS,
+            Errno::PERM,
+        ];
+        passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    }
 }
 
 /// Elsewhere nothing is collected (consent says so), and what is here is never called.
@@ -374,5 +395,9 @@ mod sys {
 
     pub(super) fn free_bytes(_: &Path) -> io::Result<u64> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn is_passing(_: &io::Error) -> bool {
+        false
     }
 }

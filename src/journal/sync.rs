@@ -11,7 +11,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ pub(crate) struct SyncThread {
     bell: Sender<()>,
     state: Mutex<State>,
     wants_turn: AtomicBool,
+    /// Rounds in which the disk did not do something.
+    failures: AtomicU64,
     work: Condvar,
     done: Condvar,
 }
@@ -112,7 +114,15 @@ impl State {
 impl SyncThread {
     pub(crate) fn new(every: SyncEvery, bell: Sender<()>) -> Self {
         let (work, done) = (Condvar::new(), Condvar::new());
-        Self { every, bell, state: Mutex::default(), wants_turn: AtomicBool::new(false), work, done }
+        Self {
+            every,
+            bell,
+            state: Mutex::default(),
+            wants_turn: AtomicBool::new(false),
+            failures: AtomicU64::new(0),
+            work,
+            done,
+        }
     }
 
     /// Tells that the writer appended to `file`; `named` where the file's name is new.
@@ -204,6 +214,11 @@ impl SyncThread {
         }
     }
 
+    /// How often the disk did not do what it was asked to.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
     /// Whether the writer has to let go of its journal, since a sync of it failed.
     pub(super) fn wants_turn(&self) -> bool {
         self.wants_turn.load(Ordering::Relaxed)
@@ -280,6 +295,7 @@ impl SyncThread {
         if let Some(error) = outcome.error {
             let why = format!("cannot sync {}: {error}", installation.directory().display());
             log::error!("{why}");
+            self.failures.fetch_add(1, Ordering::Relaxed);
             state.fail(state.finished, why.clone());
             if let Some(file) = outcome.suspect {
                 state.suspect = Some((file, why));

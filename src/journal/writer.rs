@@ -354,6 +354,7 @@ impl Writer {
             damaged: counters.damaged.load(Ordering::Relaxed),
             removed: self.already.removed.clone(),
             guarded: guarded.map(|(rule, count)| (rule.as_str().to_owned(), count)).collect(),
+            failed_syncs: self.sync.failures(),
         };
         let since = counted.since(&self.counted);
         if since.is_empty() {

@@ -41,6 +41,8 @@ pub struct Status {
     pub redacted: BTreeMap<String, u64>,
     /// Places on disk where bytes were damaged, a tail torn by a kill among them.
     pub damaged: u64,
+    /// Times that the disk did not make something durable that it was asked to.
+    pub failed_syncs: u64,
     /// Events that a receiver refused for good.
     pub dead: u64,
     /// Who holds the spool.
@@ -144,6 +146,7 @@ impl Status {
             refused: census.books.refused.clone(),
             redacted: census.books.redacted(),
             damaged: census.books.damaged,
+            failed_syncs: census.books.failed_syncs,
             dead: total.dead,
             owner: installation.and_then(|installation| owner(installation, &census)),
             destinations: census.books.accounts.iter().map(destination).collect(),

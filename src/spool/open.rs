@@ -44,6 +44,7 @@ impl Spool {
         clear(installation, &ledger)?;
         let opened = match open_store(installation, &mut ledger, epoch) {
             Ok(opened) => opened,
+            Err(SpoolError::Store(error)) if error.is_passing() => return Err(error.into()),
             Err(SpoolError::Store(error)) => {
                 if ledger.store > 0 {
                     log::error!("{error}: it is set aside, and filled again from the journals taken in");
@@ -241,14 +242,15 @@ fn open_store(
     aside::keep_before(installation, ledger.store);
     let mut found = Found::default();
     let mut open = || Store::open(&path, ledger.generation, |key, value| found.read(key, value));
-    let store = if openings > 0 { marked(&mark, open) } else { open() }?;
-    if found.is_newer() {
+    let opened = if openings > 0 { marked(&mark, open) } else { open() };
+    if found.is_newer() || opened.as_ref().is_err_and(StoreError::is_passing) {
         // This opening did come to an end, and counts against nobody.
         ledger.state = before;
         write(ledger)?;
         aside::forget_before(installation, ledger.store);
-        return Err(SpoolError::Newer(path));
+        return Err(opened.err().map_or(SpoolError::Newer(path), SpoolError::from));
     }
+    let store = opened?;
     let inventory = found.together().map_err(wrong)?;
     if inventory.meta.epoch != epoch {
         store.close()?;
