@@ -20,7 +20,7 @@ impl Milestone {
             return Err(Objection::Usage(format!("the product declares no milestone {:?}", self.name)).into());
         }
         if let Some(reason) = admin.refusal() {
-            return Err(Objection::Refused(reason.into()).into());
+            return Err(Objection::Refused(reason).into());
         }
         let client = common.builder()?.build()?;
         client.milestone(&self.name)?;

@@ -14,6 +14,7 @@ use super::backoff::Pace;
 use super::http::{Call, Transport};
 use super::wire::{Damage, pack};
 use super::{Disposition, Format, Parcel, disposition};
+use crate::installation::Identity;
 use crate::limits::{COURIER_END_WAIT, COURIER_JOBS_MAX};
 use crate::process;
 
@@ -25,7 +26,12 @@ pub(crate) struct Job {
     pub(crate) parcels: Vec<Parcel>,
     /// For the request as a whole.
     pub(crate) timeout: Duration,
+    /// The installation whose events they are, where that may have become another one.
+    pub(crate) identity: Option<Identity>,
 }
+
+/// Asked right before each request, on the courier's thread, whether it may be made; says why not.
+pub(crate) type Permit = Arc<dyn Fn(&Transport, &Call) -> Result<(), String> + Send + Sync>;
 
 /// What became of a job. There is one for each that was taken, unless the courier was dropped before.
 #[derive(Debug)]
@@ -61,6 +67,7 @@ impl Courier {
         number: usize,
         format: Format,
         transport: Transport,
+        permit: Permit,
         reports: Sender<Report>,
     ) -> io::Result<Self> {
         let transport = Arc::new(transport);
@@ -70,7 +77,7 @@ impl Courier {
             let transport = transport.clone();
             move || {
                 let _alive: Sender<()> = alive;
-                run(&queue, &reports, |call, job| deliver(format, &transport, call, job));
+                run(&queue, &reports, |call, job| deliver(format, &transport, &permit, call, job));
             }
         })?;
         Ok(Self { jobs: Some(jobs), transport, ended, thread: Some(thread) })
@@ -118,7 +125,7 @@ fn run(jobs: &Receiver<(Call, Job)>, reports: &Sender<Report>, work: impl Fn(&Ca
     }
 }
 
-fn deliver(format: Format, transport: &Transport, call: &Call, job: &Job) -> Report {
+fn deliver(format: Format, transport: &Transport, permit: &Permit, call: &Call, job: &Job) -> Report {
     let encoded = format.encode(&job.parcels);
     let mut report = Report {
         id: job.id,
@@ -132,6 +139,14 @@ fn deliver(format: Format, transport: &Transport, call: &Call, job: &Job) -> Rep
         return report;
     }
     let body = if format.gzip() { pack(&encoded.body) } else { encoded.body };
+    // As late as can be: a process may be stopped at any time, and for long.
+    let is_theirs = job.identity.clone().is_none_or(|mut identity| identity.holds());
+    let permitted =
+        if is_theirs { permit(transport, call) } else { Err("the device id is another one".into()) };
+    if let Err(why) = permitted {
+        report.disposition = Disposition::Retry { why, after: None, pace: Pace::Unreachable };
+        return report;
+    }
     report.bytes = body.len() as u64;
     let outcome = transport.post(call, &body, format.content_type(), format.gzip(), job.timeout);
     report.disposition = disposition(format, &outcome);
@@ -177,14 +192,19 @@ mod tests {
         let mut block = Vec::new();
         builder.seal(JournalId(Uuid::from_u128(7)), 0, Class::Bulk, origin.id(), &mut block);
         let owed = (1 << events) - 1;
-        Job { id, parcels: vec![Parcel { block, owed, origin: Arc::new(origin) }], timeout: LONG }
+        Job {
+            id,
+            parcels: vec![Parcel { block, owed, origin: Arc::new(origin) }],
+            timeout: LONG,
+            identity: None,
+        }
     }
 
     fn courier(receiver: &Receiver) -> (Courier, crossbeam_channel::Receiver<Report>) {
         let endpoint = Endpoint::parse(&receiver.url("/v1/logs"), false).unwrap();
         let (reports, incoming) = crossbeam_channel::unbounded();
         let transport = Transport::new(&endpoint, Vec::new()).unwrap();
-        (Courier::spawn(0, Format::Otlp, transport, reports).unwrap(), incoming)
+        (Courier::spawn(0, Format::Otlp, transport, Arc::new(|_, _| Ok(())), reports).unwrap(), incoming)
     }
 
     #[test]
@@ -224,6 +244,26 @@ mod tests {
             assert_eq!(requests[id as usize].body.len() as u64, report.bytes);
             assert_eq!(requests[id as usize].body, requests[0].body, "the same job, the same bytes");
         }
+    }
+
+    #[test]
+    fn what_may_not_be_sent_is_not_and_it_is_said_why() {
+        let receiver = Receiver::start([]);
+        let endpoint = Endpoint::parse(&receiver.url("/v1/logs"), false).unwrap();
+        let (reports, incoming) = crossbeam_channel::unbounded();
+        let transport = Transport::new(&endpoint, Vec::new()).unwrap();
+        let permit: Permit = Arc::new(|_, _| Err("nobody may".into()));
+        let courier = Courier::spawn(0, Format::Otlp, transport, permit, reports).unwrap();
+        courier.send(job(1, 1)).unwrap();
+        let report = incoming.recv_timeout(LONG).unwrap();
+        assert!(format!("{:?}", report.disposition).starts_with("Retry { why: \"nobody may\""), "{report:?}");
+        let directory = tempfile::tempdir().unwrap();
+        let installation = crate::installation::Installation::new(directory.path().into());
+        let identity = Some(installation.identity(Some("of before".into())));
+        courier.send(Job { identity, ..job(2, 1) }).unwrap();
+        let report = incoming.recv_timeout(LONG).unwrap();
+        assert!(format!("{:?}", report.disposition).contains("another one"), "{report:?}");
+        assert!(receiver.requests().is_empty());
     }
 
     #[test]

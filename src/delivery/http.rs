@@ -82,21 +82,17 @@ impl Transport {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let response = request.send(body).map_err(failed)?;
-        let (head, rest) = response.into_parts();
-        let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-        let mut answer = Answer {
-            status: head.status.as_u16(),
-            content_type: text(header::CONTENT_TYPE).map(str::to_owned),
-            retry_after: text(header::RETRY_AFTER)
-                .and_then(|value| retry_after(value, text(header::DATE), clock::wall_micros())),
-            location: text(header::LOCATION).map(str::to_owned),
-            body: Vec::new(),
-        };
-        if let Err(err) = rest.into_reader().take(ANSWER_BYTES_MAX).read_to_end(&mut answer.body) {
-            log::debug!("the body of an answer {} was cut short: {err}", answer.status);
-        }
-        Ok(answer)
+        Ok(read(request.send(body).map_err(failed)?))
+    }
+
+    /// Asks for what is at `url`, within `timeout`. It carries nothing but the question, so that any host may be
+    /// asked by plain HTTP, and a proxy never is where it is this machine.
+    pub(crate) fn ask(&self, call: &Call, url: &str, timeout: Duration) -> Result<Answer, NoAnswer> {
+        let failed = |err| if call.is_interrupted() { NoAnswer::Interrupted } else { no_answer(err) };
+        let is_near = Endpoint::parse(url, true).is_ok_and(|endpoint| endpoint.is_loopback());
+        let request = call.agent.get(url).config().timeout_global(Some(timeout));
+        let request = if is_near { request.proxy(None) } else { request }.build();
+        request.call().map_err(failed).map(read)
     }
 
     /// Ends every request of the calls taken so far, within milliseconds where a connection stands. A name that
@@ -135,6 +131,24 @@ impl Call {
     fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Acquire)
     }
+}
+
+/// Reads an answer. A body that fails to arrive is cut short.
+fn read(response: ureq::http::Response<ureq::Body>) -> Answer {
+    let (head, rest) = response.into_parts();
+    let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let mut answer = Answer {
+        status: head.status.as_u16(),
+        content_type: text(header::CONTENT_TYPE).map(str::to_owned),
+        retry_after: text(header::RETRY_AFTER)
+            .and_then(|value| retry_after(value, text(header::DATE), clock::wall_micros())),
+        location: text(header::LOCATION).map(str::to_owned),
+        body: Vec::new(),
+    };
+    if let Err(err) = rest.into_reader().take(ANSWER_BYTES_MAX).read_to_end(&mut answer.body) {
+        log::debug!("the body of an answer {} was cut short: {err}", answer.status);
+    }
+    answer
 }
 
 fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue)> {

@@ -6,12 +6,14 @@
 mod device_id;
 pub(crate) mod fs;
 mod host;
+mod identity;
 
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use host::{Host, is_container};
+pub(crate) use identity::Identity;
 
 /// The telemetry directory and the names in it.
 #[derive(Debug, Clone)]
@@ -46,6 +48,11 @@ impl Installation {
     /// One of the stores.
     pub(crate) fn store(&self, number: u64) -> PathBuf {
         self.spool().join(number.to_string())
+    }
+
+    /// Which blocks are on which bundle.
+    pub(crate) fn exports(&self) -> PathBuf {
+        self.directory.join("exports")
     }
 
     pub(crate) fn ledger(&self) -> PathBuf {
@@ -156,6 +163,11 @@ impl Installation {
     /// [`io::ErrorKind::InvalidData`] where something stands there that is none.
     pub(crate) fn device_id(&self) -> io::Result<Option<String>> {
         device_id::read(&self.directory.join("device_id"))
+    }
+
+    /// The id that somebody works under, to be compared later.
+    pub(crate) fn identity(&self, device_id: Option<String>) -> Identity {
+        Identity::new(&self.directory, device_id)
     }
 
     /// Puts a damaged device id right, which was `known` before. Says whether there was anything to do.

@@ -29,6 +29,7 @@ mod cut;
 mod directory;
 mod file;
 mod header;
+mod heed;
 mod keeper;
 mod loud;
 mod opener;

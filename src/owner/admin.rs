@@ -31,7 +31,7 @@ use crate::spool::{DropReason, Outcome};
 /// # }
 /// ```
 pub struct Admin {
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 /// An event that a receiver refused for good.
@@ -53,11 +53,13 @@ pub struct DeadEvent {
 }
 
 impl Admin {
-    /// Unlike a client's builder it may look at the directory: no host waits for it.
-    pub(crate) fn new(mut settings: Settings) -> Self {
+    /// Unlike a client's builder it may look at the directory, and wait a second for a settings file that was just
+    /// written: no host waits for it.
+    pub(crate) fn new(settings: Settings) -> Self {
         if let Some(exposure) = settings.installation.as_ref().and_then(Installation::exposure) {
-            settings.consent.object(exposure);
+            settings.watch.object(exposure);
         }
+        settings.watch.wait_until_settled();
         Self { settings }
     }
 
@@ -67,9 +69,9 @@ impl Admin {
     }
 
     /// By whose word nothing is collected here, if so.
-    pub fn refusal(&self) -> Option<&str> {
-        let consent = &self.settings.consent;
-        (!consent.is_yes()).then(|| consent.reason())
+    pub fn refusal(&self) -> Option<String> {
+        let consent = self.settings.watch.consent();
+        (!consent.is_yes()).then_some(consent.reason)
     }
 
     /// Whether the product declares an event of this name.
@@ -116,8 +118,8 @@ impl Admin {
         progress: &mut dyn FnMut(&FlushReport) -> bool,
     ) -> Result<FlushReport> {
         let deadline = clock::deadline(timeout);
-        if !self.settings.consent.is_yes() {
-            return Err(Error::new(ErrorKind::Refused, self.settings.consent.reason()));
+        if let Some(reason) = self.refusal() {
+            return Err(Error::new(ErrorKind::Refused, reason));
         }
         if self.settings.route.is_none() {
             return Err(Error::invalid("there is no endpoint: name one, or set MILEPOST_ENDPOINT"));

@@ -86,6 +86,25 @@ impl Ownership {
     }
 }
 
+/// The locks of who deletes what a no deletes: the place of the next, and the owner's where its holder lets go of it
+/// in time. Whoever is stopped is not waited for any longer.
+pub(super) fn for_erasing(installation: &Installation, deadline: Instant) -> Vec<File> {
+    let mut locks = Vec::new();
+    for path in [installation.owner_next(), installation.owner_lock()] {
+        loop {
+            match try_lock(&path) {
+                Ok(Some(lock)) => {
+                    locks.push(lock);
+                    break;
+                }
+                Ok(None) if clock::monotonic() < deadline => thread::sleep(clock::wait(OWNER_WAIT_EVERY)),
+                Ok(None) | Err(_) => break,
+            }
+        }
+    }
+    locks
+}
+
 impl Ownership {
     /// Whether the lock is still the one that others try: a file that was deleted and made again has two.
     pub(super) fn is_known(&self) -> bool {

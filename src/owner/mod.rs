@@ -6,18 +6,23 @@
 
 mod admin;
 mod census;
+mod config;
 mod destination;
 mod engine;
+mod erase;
 mod flush;
 mod lock;
 mod peek;
+mod permit;
 mod settings;
 mod status;
 mod thread;
 
 pub use admin::{Admin, DeadEvent};
+pub(crate) use config::refuse;
+pub use config::{Changed, Setting};
 pub use flush::FlushReport;
 pub use peek::PeekedEvent;
 pub(crate) use settings::{Choices, Settings};
 pub use status::{DestinationStatus, OwnerStatus, Status, Waiting};
-pub(crate) use thread::StoreThread;
+pub(crate) use thread::{StoreThread, erase_in_background};

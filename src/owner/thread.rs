@@ -6,18 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError, unbounded};
 
 use super::engine::Engine;
+use super::erase::erase;
 use super::flush::FlushReport;
 use super::lock::{self, Ownership};
 use super::settings::Route;
 use crate::clock;
+use crate::consent::{State, Watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
-use crate::limits::{OWNER_AGE_MIN, OWNER_CHECK_EVERY, OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS};
+use crate::limits::{
+    CONSENT_GAP, CONSENT_GRACE, CONSENT_LOOK_EVERY, ERASE_WAIT, OWNER_AGE_MIN, OWNER_CHECK_EVERY,
+    OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS,
+};
 use crate::process;
-use crate::product::Quota;
+use crate::product::{Mode, Quota};
 use crate::spool::{Ledger, is_usable};
 
 /// How long a request may still take when the process ends and nobody waits for the network.
@@ -46,26 +51,34 @@ struct Store {
     installation: Installation,
     route: Option<Route>,
     quota: Quota,
+    watch: Arc<Watch>,
     control: Receiver<Request>,
     stopping: Arc<AtomicBool>,
 }
 
 /// Why the engine stopped.
 enum Left {
-    /// Somebody else needs the store.
+    /// Somebody else needs the store, or events now go farther than before, or less far.
     HandedOver,
+    /// Nothing is delivered any more, by somebody's word.
+    Refused,
     /// The process ends.
     Stopped,
 }
 
 impl StoreThread {
-    pub(crate) fn spawn(installation: Installation, route: Option<Route>, quota: Quota) -> io::Result<Self> {
+    pub(crate) fn spawn(
+        installation: Installation,
+        route: Option<Route>,
+        quota: Quota,
+        watch: Arc<Watch>,
+    ) -> io::Result<Self> {
         let (control, receiver) = unbounded();
         let ended = Arc::new(Latch::default());
         let stopping = Arc::new(AtomicBool::new(false));
         let (latch, stop) = (ended.clone(), stopping.clone());
         process::spawn("store", move || {
-            Store { installation, route, quota, control: receiver, stopping: stop }.run();
+            Store { installation, route, quota, watch, control: receiver, stopping: stop }.run();
             latch.open();
         })?;
         Ok(Self { control, stopping, ended })
@@ -101,15 +114,30 @@ impl StoreThread {
 impl Store {
     fn run(self) {
         // A process that lives shorter than this pays nothing for the store.
-        let mut wait = OWNER_AGE_MIN;
-        let mut said = String::new();
+        let mut due = clock::monotonic() + OWNER_AGE_MIN;
+        let (mut said, mut erased) = (String::new(), false);
         loop {
-            let request = match self.control.recv_timeout(clock::wait(wait)) {
-                Ok(request) => Some(request),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
+            let now = clock::monotonic();
+            let request = match self.next_request(due.saturating_duration_since(now)) {
+                Ok(request) => request,
+                Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Empty) => None,
             };
-            wait = clock::random_millis(OWNER_TRY_EVERY_MS);
+            let state = self.watch.look();
+            if !state.is_yes() {
+                if let Some(request) = request {
+                    request.answer(Err(Error::new(ErrorKind::Refused, self.watch.consent().reason)));
+                }
+                due = clock::monotonic() + self.keep_still(state, &mut erased);
+                continue;
+            }
+            erased = false;
+            let now = clock::monotonic();
+            if request.is_none() && now < due {
+                // Another answer than before, and it is yes.
+                continue;
+            }
+            due = now + clock::random_millis(OWNER_TRY_EVERY_MS);
             let worked = catch_unwind(AssertUnwindSafe(|| self.hold(request)));
             match worked {
                 Ok(Ok(Some(Left::Stopped))) => return,
@@ -125,6 +153,29 @@ impl Store {
                 Err(_) => log::error!("the store thread panicked; it opens the spool anew"),
             }
         }
+    }
+
+    /// Waits for somebody who wants everything delivered, or for another answer than before.
+    fn next_request(&self, wait: Duration) -> Result<Option<Request>, TryRecvError> {
+        let mut select = Select::new();
+        let asked = select.recv(&self.control);
+        select.recv(self.watch.changes());
+        match select.ready_timeout(clock::wait(wait)) {
+            Ok(ready) if ready == asked => self.control.try_recv().map(Some),
+            Ok(_) => {
+                let _ = self.watch.changes().try_recv();
+                Ok(None)
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Does what is left to do where nothing is collected: what the installation's no deletes. Says how long to wait.
+    fn keep_still(&self, state: State, erased: &mut bool) -> Duration {
+        if state.is_refused && !*erased {
+            *erased = erase_all(&self.installation, &self.watch);
+        }
+        CONSENT_LOOK_EVERY
     }
 
     /// Takes the lock if it can be had, and works until somebody else needs it.
@@ -157,6 +208,7 @@ impl Store {
         let left = self.work(&mut engine)?;
         match left {
             Left::HandedOver => engine.hand_over()?,
+            Left::Refused => engine.close(CONSENT_GRACE)?,
             Left::Stopped => engine.close(STOP_GRACE)?,
         }
         Ok(Some(left))
@@ -166,8 +218,17 @@ impl Store {
     /// collected under another would be dropped.
     fn open(&self, ownership: Ownership) -> Result<Engine> {
         let error = |error| Error::io("make the device id in", self.installation.directory(), error);
+        let state = self.watch.look_closely();
+        if !state.is_yes() {
+            return Err(Error::new(ErrorKind::Refused, self.watch.consent().reason));
+        }
         self.installation.device_id_or_new().map_err(error)?;
-        Engine::open(&self.installation, ownership, self.route.as_ref(), self.quota)
+        Engine::open(&self.installation, ownership, self.way(state), self.quota)
+    }
+
+    /// Where events go, if they go anywhere.
+    fn way(&self, state: State) -> Option<&Route> {
+        self.route.as_ref().filter(|_| state.mode == Mode::On)
     }
 
     fn demand(&self, deadline: Instant) -> Result<Ownership> {
@@ -188,7 +249,7 @@ impl Store {
             if probe {
                 probed_at = now;
             }
-            let ends = self.stopping.load(Ordering::Relaxed);
+            let ends = self.stopping.load(Ordering::Relaxed) || !self.watch.look().is_yes();
             !ends && (!probe || !lock::somebody_waits(&installation))
         });
         match report {
@@ -215,7 +276,7 @@ impl Store {
         // An owner that cannot deliver makes room for one that can.
         let ledger = Ledger::read(&self.installation.ledger()).ok().flatten();
         let idle = ledger.and_then(|ledger| ledger.owner).is_some_and(|owner| !owner.delivers);
-        if idle && self.route.is_some() {
+        if idle && self.way(self.watch.state()).is_some() {
             let deadline = clock::monotonic() + OWNER_AGE_MIN;
             return Ok(self.demand(deadline).ok());
         }
@@ -225,7 +286,19 @@ impl Store {
     fn work(&self, engine: &mut Engine) -> Result<Left> {
         let mut probed_at = clock::monotonic();
         let mut checked_at = probed_at;
+        let mut heeded_at = probed_at;
+        let mode = self.watch.state().mode;
         loop {
+            // After a gap nobody knows how long this process was stopped.
+            let now = clock::monotonic();
+            let slept = now.duration_since(std::mem::replace(&mut heeded_at, now)) >= CONSENT_GAP;
+            let state = if slept { self.watch.look_closely() } else { self.watch.look() };
+            if !state.is_yes() {
+                return Ok(Left::Refused);
+            }
+            if state.mode != mode {
+                return Ok(Left::HandedOver);
+            }
             let busy = engine.step()? | engine.keep_quota()?;
             match self.control.try_recv() {
                 Ok(request) => self.flush(engine, &request)?,
@@ -254,6 +327,26 @@ impl Store {
             }
         }
     }
+}
+
+/// Deletes what the installation's no deletes, and says whether that is done.
+fn erase_all(installation: &Installation, watch: &Watch) -> bool {
+    match catch_unwind(AssertUnwindSafe(|| erase(installation, watch, ERASE_WAIT))) {
+        Ok(Ok(_)) => watch.is_as_read(),
+        Ok(Err(error)) => {
+            log::error!("not everything in {} could be deleted: {error}", installation.directory().display());
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Deletes what the installation's no deletes, on a thread that ends with it.
+pub(crate) fn erase_in_background(installation: Installation, watch: Arc<Watch>) -> io::Result<()> {
+    let erase = move || {
+        erase_all(&installation, &watch);
+    };
+    process::spawn("consent", erase).map(drop)
 }
 
 impl Request {
