@@ -401,15 +401,15 @@ impl Client {
         let watch = &self.inner.watch;
         self.inner.channel.refuse_all();
         watch.object("a person refused");
-        refuse(watch, self.inner.installation.as_ref())?;
+        refuse(watch)?;
         let state = watch.read_again();
         watch.object_no_more();
         // Where there are threads, they do it.
-        if let Some(installation) = self.inner.installation.clone().filter(|found| found.exists()) {
-            if !self.inner.running && state.is_refused {
-                let failed = |error| Error::new(ErrorKind::Io, "no thread can be started").with_source(error);
-                erase_in_background(installation, watch.clone()).map_err(failed)?;
-            }
+        let installation =
+            self.inner.installation.clone().filter(|_| !self.inner.running && state.is_refused);
+        if let Some(installation) = installation.filter(Installation::exists) {
+            let failed = |error| Error::new(ErrorKind::Io, "no thread can be started").with_source(error);
+            erase_in_background(installation, watch.clone()).map_err(failed)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use common::receiver::{Receiver, nobody_listens, url};
 use common::{Done, Home, finish};
@@ -31,8 +32,8 @@ impl Prefect {
     }
 
     fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Done {
-        let mut command = self.0.command(&[]);
-        command.env_remove("MILEPOST_PRODUCT").arg("--product").arg("prefect").args(arguments);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_milepost"));
+        command.env_clear().env("HOME", self.0.path()).args(arguments);
         finish(command.envs(variables.iter().copied()), "")
     }
 

@@ -33,6 +33,18 @@ fn worker() {
     worker::body();
 }
 
+/// Tells what workers said, for whoever reads why a test failed.
+struct Tells<'a>(&'a Home);
+
+impl Drop for Tells<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{:#}", self.0.json(&["status"]));
+            eprintln!("{}", std::fs::read_to_string(self.0.path().join("said")).unwrap_or_default());
+        }
+    }
+}
+
 fn profiles(home: &Home) -> PathBuf {
     home.path().join(".acme-worker/profiles.toml")
 }
@@ -67,9 +79,10 @@ fn devices(receiver: &Receiver) -> BTreeSet<String> {
 /// the last.
 fn a_no_and_a_yes(stops: usize) {
     let home = Home::with(FILES);
+    let _tells = Tells(&home);
     let receiver = Receiver::good();
     let mut workers: Vec<_> =
-        (0..3).map(|life| Worker::start(&home, life, &receiver.url(), Does::Deliver)).collect();
+        (0..3).map(|life| Worker::start(&home, life, &receiver.url(), Does::Trickle)).collect();
     workers.iter_mut().for_each(Worker::wait_for_sync);
     wait_until("something arrives", || !receiver.taken().is_empty());
     let before = home.status()["device_id"].as_str().unwrap().to_owned();
@@ -77,7 +90,9 @@ fn a_no_and_a_yes(stops: usize) {
     set(&home, "ACME_TELEMETRY=false");
     wait_until("nothing waits", || {
         let status = home.status();
-        status["collecting"] == false && status["waiting"]["events"] == 0 && status["device_id"] == json!(null)
+        status["collecting"] == false
+            && status["waiting"]["events"] == 0
+            && status["device_id"] == json!(null)
     });
     wait_until("nothing is left", || is_bare(&home));
     let taken = receiver.requests().len();
@@ -92,18 +107,20 @@ fn a_no_and_a_yes(stops: usize) {
     wait_until("events wait or arrive", || {
         home.status()["waiting"]["events"] != json!(0) || devices(&receiver).contains(&after)
     });
-    let arrived = receiver.taken().iter().filter(|event| event.resource["service.instance.id"] == before).count();
+    let arrived =
+        receiver.taken().iter().filter(|event| event.resource["service.instance.id"] == before).count();
     signal(&workers[stops], "-CONT");
     wait_until("what is collected now arrives", || devices(&receiver).contains(&after));
     let number = receiver.taken().len();
     wait_until("more of it arrives", || receiver.taken().len() > number);
     for mut worker in workers {
         worker.wait_for_sync();
-        worker.kill(0);
+        worker.kill(1);
     }
     assert_eq!(home.flush(&receiver.url(), &["--timeout", "60s"]).0, 0);
     assert_eq!(home.status()["device_id"], after);
-    let late = receiver.taken().iter().filter(|event| event.resource["service.instance.id"] == before).count();
+    let late =
+        receiver.taken().iter().filter(|event| event.resource["service.instance.id"] == before).count();
     assert_eq!(late, arrived, "something of before left after the refusal");
 }
 
@@ -121,7 +138,7 @@ fn an_owner_that_slept_through_a_no_and_a_yes_brings_nothing_back() {
 fn the_products_own_command_reaches_every_worker_and_one_that_is_refused_at_start_deletes() {
     let home = Home::with(FILES);
     let worker = {
-        let mut worker = Worker::start(&home, 0, &url(nobody_listens()), Does::Enqueue);
+        let mut worker = Worker::start(&home, 0, &url(nobody_listens()), Does::Trickle);
         worker.wait_for_sync();
         worker
     };
@@ -129,7 +146,7 @@ fn the_products_own_command_reaches_every_worker_and_one_that_is_refused_at_star
     wait_until("everything is deleted", || is_bare(&home));
     let status = home.status();
     assert_eq!((&status["consent"], &status["waiting"]["events"]), (&json!("no"), &json!(0)));
-    worker.kill(0);
+    worker.kill(1);
 
     std::fs::remove_file(profiles(&home)).unwrap();
     home.enqueue(10);
@@ -139,7 +156,10 @@ fn the_products_own_command_reaches_every_worker_and_one_that_is_refused_at_star
     let before = home.status();
     assert_eq!(before["waiting"]["events"], 10);
     let done = home.milepost(&["status"]);
-    assert!(done.stdout.starts_with("collecting: no (ACME_TELEMETRY = \"false\" in the profile main of "), "{done:?}");
+    assert!(
+        done.stdout.starts_with("collecting: no (ACME_TELEMETRY = \"false\" in the profile main of "),
+        "{done:?}"
+    );
     refuse_at_start(&home);
     wait_until("everything is deleted", || is_bare(&home));
     let status = home.status();
@@ -164,9 +184,12 @@ fn a_host_that_is_refused() {
     let client = Client::builder(Product::from_file(product).unwrap()).build().unwrap();
     assert!(!client.is_collecting());
     client.enqueue(Event::new("job_finished"));
+    let directory = PathBuf::from(std::env::var_os("HOME").unwrap()).join(".acme-worker/telemetry");
+    wait_until("it has deleted the id", || !directory.join("device_id").exists());
     wait_until("its thread has ended", || {
         let threads = std::fs::read_dir("/proc/self/task").unwrap();
-        let names = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok());
+        let names =
+            threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok());
         !names.map(|name| name.trim().to_owned()).any(|name| name.starts_with("milepost"))
     });
 }
@@ -175,7 +198,7 @@ fn a_host_that_is_refused() {
 fn what_nobody_understands_stops_everything_and_deletes_nothing() {
     let home = Home::with(FILES);
     let receiver = Receiver::good();
-    let mut worker = Worker::start(&home, 0, &receiver.url(), Does::Deliver);
+    let mut worker = Worker::start(&home, 0, &receiver.url(), Does::Trickle);
     worker.wait_for_sync();
     wait_until("something arrives", || !receiver.taken().is_empty());
     let id = home.status()["device_id"].clone();
@@ -183,7 +206,9 @@ fn what_nobody_understands_stops_everything_and_deletes_nothing() {
     wait_until("nothing is delivered any more", || {
         let requests = receiver.requests().len();
         std::thread::sleep(Duration::from_millis(500));
-        home.status()["consent"] == "unknown" && receiver.requests().len() == requests && home.status()["owner"].is_null()
+        home.status()["consent"] == "unknown"
+            && receiver.requests().len() == requests
+            && home.status()["owner"].is_null()
     });
     assert_eq!(home.status()["device_id"], id);
     let accepted = home.status()["accepted"].clone();
@@ -194,7 +219,7 @@ fn what_nobody_understands_stops_everything_and_deletes_nothing() {
     let requests = receiver.requests().len();
     wait_until("it is delivered again", || receiver.requests().len() > requests);
     assert_eq!(home.status()["device_id"], id);
-    worker.kill(0);
+    worker.kill(1);
     assert_eq!(home.status()["dropped"], json!({}));
 }
 
@@ -205,7 +230,7 @@ fn a_file_of_profiles_that_is_written_in_place_deletes_nothing() {
     std::fs::create_dir_all(home.path().join(".acme-worker")).unwrap();
     let text = NO.replace("false", "true") + "\n[profiles.other]\nACME_TELEMETRY = \"false\"\n";
     std::fs::write(profiles(&home), &text).unwrap();
-    let mut worker = Worker::start(&home, 0, &url(nobody_listens()), Does::Enqueue);
+    let mut worker = Worker::start(&home, 0, &url(nobody_listens()), Does::Trickle);
     worker.wait_for_sync();
     let id = home.status()["device_id"].clone();
     for length in 0..text.len() {
@@ -217,7 +242,7 @@ fn a_file_of_profiles_that_is_written_in_place_deletes_nothing() {
     worker.wait_for_sync();
     let status = home.status();
     assert_eq!((&status["device_id"], &status["dropped"]), (&id, &json!({})), "{status}");
-    worker.kill(0);
+    worker.kill(1);
 }
 
 #[test]
@@ -225,7 +250,7 @@ fn a_request_in_flight_may_end_and_its_events_are_booked_once() {
     let home = Home::with(FILES);
     let receiver = Receiver::replying([Reply::Slow(Duration::from_secs(4))]);
     home.enqueue(10);
-    let mut worker = Worker::start(&home, 1, &receiver.url(), Does::Deliver);
+    let mut worker = Worker::start(&home, 1, &receiver.url(), Does::Trickle);
     worker.wait_for_sync();
     wait_until("a request is under way", || !receiver.requests().is_empty());
     std::fs::write(profiles(&home), NO).unwrap();
@@ -234,7 +259,7 @@ fn a_request_in_flight_may_end_and_its_events_are_booked_once() {
     let arrived = receiver.taken_once().len() as u64;
     assert!(status["delivered"].as_u64().unwrap() <= arrived, "{status}");
     assert_eq!(receiver.requests().len(), 1);
-    worker.kill(0);
+    worker.kill(1);
 }
 
 #[test]

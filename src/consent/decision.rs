@@ -60,14 +60,14 @@ impl Facts {
         } else {
             Answer::Yes
         };
-        let own = [self.from_environment(), self.local_file.clone(), self.profile.clone()];
+        let own = [self.of_environment(), self.local_file.clone(), self.profile.clone()];
         let asked = own.iter().position(|word| matches!(word, Word::Yes(_)));
         let heard = &own[..asked.map_or(own.len(), |at| at + 1)];
         let (answer, reason) = judge(heard.iter().chain(of_installation));
         Consent { answer, reason, installation, mode: self.mode_of_all().0 }
     }
 
-    fn from_environment(&self) -> Word {
+    fn of_environment(&self) -> Word {
         let in_environment = |name: &str, value: &str| format!("{name}={value} in the environment");
         if self.unsupported {
             return Word::No(

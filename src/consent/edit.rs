@@ -160,9 +160,11 @@ impl SettingsFile {
 
 fn remove(table: &mut dyn TableLike, key: &str) {
     table.remove(key);
-    if let Some((first, rest)) = key.split_once('.') {
-        if let Some(inner) = table.get_mut(first).and_then(Item::as_table_like_mut) {
-            remove(inner, rest);
+    let Some((first, rest)) = key.split_once('.') else { return };
+    if let Some(inner) = table.get_mut(first).and_then(Item::as_table_like_mut) {
+        remove(inner, rest);
+        if inner.is_empty() {
+            table.remove(first);
         }
     }
 }

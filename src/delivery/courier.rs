@@ -27,7 +27,7 @@ pub(crate) struct Job {
     /// For the request as a whole.
     pub(crate) timeout: Duration,
     /// The installation whose events they are, where that may have become another one.
-    pub(crate) identity: Option<Identity>,
+    pub(crate) identity: Option<Box<Identity>>,
 }
 
 /// Asked right before each request, on the courier's thread, whether it may be made; says why not.
@@ -259,7 +259,7 @@ mod tests {
         assert!(format!("{:?}", report.disposition).starts_with("Retry { why: \"nobody may\""), "{report:?}");
         let directory = tempfile::tempdir().unwrap();
         let installation = crate::installation::Installation::new(directory.path().into());
-        let identity = Some(installation.identity(Some("of before".into())));
+        let identity = Some(Box::new(installation.identity(Some("of before".into()))));
         courier.send(Job { identity, ..job(2, 1) }).unwrap();
         let report = incoming.recv_timeout(LONG).unwrap();
         assert!(format!("{:?}", report.disposition).contains("another one"), "{report:?}");

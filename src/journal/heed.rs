@@ -7,6 +7,9 @@ use crate::clock;
 use crate::consent::{Answer, State};
 use crate::limits::CONSENT_GAP;
 
+/// What whoever waits for events is told that are gone.
+const FORGOTTEN: &str = "somebody said that nothing is to be collected, and what was there is gone";
+
 impl Writer {
     /// Heeds what holds now. Before a journal is begun, and after a gap in which this process may have been stopped
     /// through a no and a yes, it is looked at closely, and the installation's id with it.
@@ -56,12 +59,14 @@ impl Writer {
     pub(super) fn begin_anew(&mut self, journal: Option<Journal>) {
         if let Some(journal) = journal {
             self.sync.forget(&journal);
+            // Whoever waits for something in it is not to be told that it is durable.
+            self.failure = Some(FORGOTTEN.into());
         }
         self.discard();
     }
 
     /// Discards what stands in the channel, counted; whoever waits for it is told.
-    pub(super) fn discard(&mut self) -> usize {
+    pub(super) fn discard(&mut self) {
         let mut discarded = 0;
         for slot in self.channel.receiver.clone().try_iter().take(self.channel.receiver.len()) {
             self.channel.release(&slot.event);
@@ -69,8 +74,8 @@ impl Writer {
         }
         if discarded > 0 {
             self.channel.counters.refuse(Refusal::Consent, discarded as u64);
-            self.failure = Some("nothing is collected any more, or somebody had said so meanwhile".into());
+            self.failure = Some(FORGOTTEN.into());
+            self.keep_promise(discarded);
         }
-        discarded
     }
 }

@@ -193,7 +193,8 @@ impl Writer {
                 self.count(asked || closing || self.promise.is_some());
                 taken
             } else {
-                self.discard()
+                self.discard();
+                0
             };
             self.append();
             self.turn_if_due(asked, closing);
@@ -219,7 +220,7 @@ impl Writer {
     }
 
     /// Tells the sync thread once all events of a ticket are appended, or that some could not be.
-    fn keep_promise(&mut self, taken: usize) {
+    pub(super) fn keep_promise(&mut self, taken: usize) {
         let Some(promise) = &mut self.promise else { return };
         promise.left = promise.left.saturating_sub(taken);
         if promise.left == 0 {

@@ -72,7 +72,10 @@ impl Census {
         };
         let books = ledger.as_ref().map(|ledger| ledger.books.clone()).unwrap_or_default();
         let mut census = Self { books, ledger, trouble, ..Self::default() };
-        let epoch = census.ledger.as_ref().map(|ledger| ledger.epoch);
+        // After a no the ledger is nobody's, until somebody opens the spool.
+        let of_ledger = census.ledger.as_ref().map(|ledger| ledger.epoch);
+        let of_device = || installation.device_id().ok().flatten().map(|id| Epoch::of(&id));
+        let epoch = if of_ledger == Some(Epoch::of("")) { of_device() } else { of_ledger };
         // What a no is just deleting is counted already.
         let erased = census.ledger.as_ref().map(|ledger| ledger.erased.clone()).unwrap_or_default();
         let is_erased = |name: &String| erased.contains(name);

@@ -10,7 +10,7 @@ use super::settings::Settings;
 use crate::consent::{EditError, Edited, SettingsFile, Sources, Watch, truth};
 use crate::delivery::{Endpoint, Format};
 use crate::error::{Error, ErrorKind, Result};
-use crate::installation::{Installation, fs};
+use crate::installation::fs;
 use crate::limits::{CONSENT_LOOK_EVERY, ERASE_WAIT, SETTLED_AFTER};
 use crate::product::Mode;
 
@@ -56,6 +56,7 @@ impl Admin {
     /// line: nothing is written. [`ErrorKind::Io`] when it cannot be written.
     pub fn set(&self, key: &str, value: &str) -> Result<Changed> {
         let (file, key, value) = self.place(key)?.with(value)?;
+        make_directory(&file, self.settings.watch.sources())?;
         let edited = file.set(key, &value).map_err(cannot_write)?;
         self.take_effect(edited)
     }
@@ -84,7 +85,7 @@ impl Admin {
     pub fn view(&self) -> Result<Vec<Setting>> {
         let sources = self.settings.watch.sources();
         let mut settings = Vec::new();
-        for file in files(sources, true) {
+        for file in profiles(sources).into_iter().chain(sources.settings().map(SettingsFile::plain)) {
             let (profile, entries) = file.view().map_err(cannot_write)?;
             let path = file.path().display().to_string();
             settings.extend(entries.into_iter().filter(|entry| is_known(sources, &entry.key)).map(|entry| {
@@ -110,12 +111,11 @@ impl Admin {
 
     /// Where a key stands.
     fn place<'a>(&'a self, key: &'a str) -> Result<Place<'a>> {
-        let Settings { product, watch, installation, .. } = &self.settings;
+        let Settings { product, watch, .. } = &self.settings;
         let sources = watch.sources();
-        if let Some(file) = files(sources, true).next().filter(|_| product.files.profiles.is_some()) {
-            if key == sources.variable() || key == sources.setting() {
-                return Ok(Place { file, key: sources.variable(), kind: Kind::OptOut });
-            }
+        let is_opt_out = key == sources.variable() || key == sources.setting();
+        if let Some(file) = profiles(sources).filter(|_| is_opt_out) {
+            return Ok(Place { file, key: sources.variable(), kind: Kind::OptOut });
         }
         let kind = match key {
             "mode" => Kind::Mode,
@@ -128,7 +128,7 @@ impl Admin {
                 return Err(Error::invalid(format!("there is no setting {key:?}: {known} are there")));
             }
         };
-        let file = settings_file(sources, installation.as_ref())?;
+        let file = settings_file(sources)?;
         Ok(Place { file, key, kind })
     }
 }
@@ -170,34 +170,44 @@ impl<'a> Place<'a> {
 }
 
 /// Writes the installation's no, whatever profile this process was told to take.
-pub(crate) fn refuse(watch: &Watch, installation: Option<&Installation>) -> Result<()> {
+pub(crate) fn refuse(watch: &Watch) -> Result<()> {
     let sources = watch.sources();
     let written = match sources.profiles() {
         Some(path) => {
             let file = SettingsFile::of_profiles(path, None, sources.default_profile());
+            make_directory(&file, sources)?;
             file.set(sources.variable(), &"false".into())
         }
-        None => settings_file(sources, installation)?.set("collecting", &false.into()),
+        None => {
+            let file = settings_file(sources)?;
+            make_directory(&file, sources)?;
+            file.set("collecting", &false.into())
+        }
     };
     written.map(drop).map_err(cannot_write)
 }
 
-/// The files that settings stand in: that of profiles, if the product has one, and `settings.toml`.
-fn files(sources: &Sources, of_process: bool) -> impl Iterator<Item = SettingsFile> {
-    let profiles = sources.profile_of_process().filter(|_| of_process);
-    let profiles =
-        profiles.map(|(path, chosen)| SettingsFile::of_profiles(path, chosen, sources.default_profile()));
-    profiles.into_iter().chain(sources.settings().map(SettingsFile::plain))
+/// The file of profiles that the product's own command would write, and the profile.
+fn profiles(sources: &Sources) -> Option<SettingsFile> {
+    let (path, chosen) = sources.profile_of_process()?;
+    Some(SettingsFile::of_profiles(path, chosen, sources.default_profile()))
 }
 
-/// `settings.toml`, in a directory that is made if there is none.
-fn settings_file(sources: &Sources, installation: Option<&Installation>) -> Result<SettingsFile> {
-    let (Some(path), Some(installation)) = (sources.settings(), installation) else {
-        return Err(Error::invalid("there is no place for settings: set HOME, or name a directory"));
-    };
-    let directory = installation.directory();
-    fs::create_directories(directory).map_err(|error| Error::io("make", directory, error))?;
-    Ok(SettingsFile::plain(path))
+/// `settings.toml`.
+fn settings_file(sources: &Sources) -> Result<SettingsFile> {
+    let nowhere = || Error::invalid("there is no place for settings: set HOME, or name a directory");
+    sources.settings().map(SettingsFile::plain).ok_or_else(nowhere)
+}
+
+/// Makes the directory of a settings file, where that is the product's home or milepost's own.
+fn make_directory(file: &SettingsFile, sources: &Sources) -> Result<()> {
+    let own = [sources.profiles(), sources.settings()];
+    match file.path().parent().filter(|_| own.contains(&Some(file.path()))) {
+        Some(directory) if !directory.is_dir() => {
+            fs::create_directories(directory).map_err(|error| Error::io("make", directory, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn is_known(sources: &Sources, key: &str) -> bool {

@@ -188,7 +188,7 @@ impl Engine {
         }
         self.spool.check_epoch()?;
         self.next_job += 1;
-        let identity = Some(self.spool.identity());
+        let identity = Some(Box::new(self.spool.identity()));
         let job = Job { id: self.next_job, parcels, timeout: REQUEST_TIMEOUT, identity };
         if destination.courier.send(job).is_err() {
             // Its last job is not over: a connection attempt that could not be interrupted.

@@ -31,6 +31,8 @@ pub(crate) struct Worker {
 pub(crate) enum Does {
     /// Enqueues and syncs.
     Enqueue,
+    /// Enqueues an event a millisecond, and syncs.
+    Trickle,
     /// Flushes besides, again and again.
     Deliver,
     /// The same, and tells of each step that it reaches.
@@ -50,7 +52,7 @@ pub(crate) fn body() {
     let builder = Client::builder(product).endpoint(variable::<String>("WORKER_ENDPOINT").unwrap());
     let client = builder.build().unwrap();
     let flushing = client.clone();
-    if does != "Enqueue" {
+    if does.starts_with("Deliver") {
         std::thread::spawn(move || {
             loop {
                 match flushing.flush(LONG) {
@@ -65,6 +67,9 @@ pub(crate) fn body() {
         while client.try_enqueue(Event::new("job_finished").with("number", number as i64)).is_err() {
             // It may be full, or refuse until somebody takes a no back.
             std::thread::sleep(Duration::from_micros(100));
+        }
+        if does == "Trickle" {
+            std::thread::sleep(Duration::from_millis(1));
         }
         // Now and then, in no rhythm that a tick has.
         if number * number % 397 == 0 {
