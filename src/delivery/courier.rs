@@ -1,6 +1,7 @@
 //! The thread that delivers.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use super::backoff::Pace;
 use super::http::{Call, Transport};
 use super::wire::{Damage, pack};
 use super::{Disposition, Format, Parcel, disposition};
+use crate::clock;
 use crate::installation::Identity;
-use crate::limits::{COURIER_END_WAIT, COURIER_JOBS_MAX};
+use crate::limits::{CONSENT_GAP, COURIER_END_WAIT, COURIER_JOBS_MAX};
 use crate::process;
 
 /// A batch to deliver.
@@ -139,16 +141,20 @@ fn deliver(format: Format, transport: &Transport, permit: &Permit, call: &Call, 
         return report;
     }
     let body = if format.gzip() { pack(&encoded.body) } else { encoded.body };
-    // As late as can be: a process may be stopped at any time, and for long.
-    let is_theirs = job.identity.clone().is_none_or(|mut identity| identity.holds());
-    let permitted =
-        if is_theirs { permit(transport, call) } else { Err("the device id is another one".into()) };
-    if let Err(why) = permitted {
+    let permitted_at = Cell::new(clock::monotonic());
+    if let Err(why) = permit(transport, call) {
         report.disposition = Disposition::Retry { why, after: None, pace: Pace::Unreachable };
         return report;
     }
     report.bytes = body.len() as u64;
-    let outcome = transport.post(call, &body, format.content_type(), format.gzip(), job.timeout);
+    // As late as can be: a process may be stopped at any time, and for long.
+    let may = || {
+        let now = clock::monotonic();
+        let is_late = now.duration_since(permitted_at.replace(now)) >= CONSENT_GAP;
+        let is_theirs = job.identity.clone().is_none_or(|mut identity| identity.holds());
+        is_theirs && (!is_late || permit(transport, call).is_ok())
+    };
+    let outcome = transport.post(call, &body, (format.content_type(), format.gzip()), job.timeout, &may);
     report.disposition = disposition(format, &outcome);
     if let Disposition::Ack { rejected, .. } = &mut report.disposition {
         *rejected = (*rejected).min(report.events);
@@ -257,12 +263,14 @@ mod tests {
         courier.send(job(1, 1)).unwrap();
         let report = incoming.recv_timeout(LONG).unwrap();
         assert!(format!("{:?}", report.disposition).starts_with("Retry { why: \"nobody may\""), "{report:?}");
+        // Nor is what belongs to nobody any more, though its head may be on its way.
+        let (courier, incoming) = self::courier(&receiver);
         let directory = tempfile::tempdir().unwrap();
         let installation = crate::installation::Installation::new(directory.path().into());
         let identity = Some(Box::new(installation.identity(Some("of before".into()))));
         courier.send(Job { identity, ..job(2, 1) }).unwrap();
         let report = incoming.recv_timeout(LONG).unwrap();
-        assert!(format!("{:?}", report.disposition).contains("another one"), "{report:?}");
+        assert!(format!("{:?}", report.disposition).contains("nothing is to be sent"), "{report:?}");
         assert!(receiver.requests().is_empty());
     }
 

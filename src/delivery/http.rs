@@ -1,15 +1,15 @@
 //! One POST and what came of it. The only place that names ureq.
 
 use std::fmt;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ureq::Timeout;
 pub(super) use ureq::http::Uri;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ureq::{SendBody, Timeout};
 
 use super::answer::{Answer, NoAnswer, one_line, retry_after};
 use super::endpoint::Endpoint;
@@ -64,25 +64,29 @@ impl Transport {
 
     /// Sends `body` and waits at most `timeout` for all of it: name, connection, request, answer.
     ///
-    /// There is an answer as soon as its head is there; a body that then fails to arrive is cut short.
+    /// `may` is asked as the body is handed to the kernel, and ends the request by saying no: from its last word to
+    /// the bytes on their way it is some microseconds. There is an answer as soon as its head is there; a body that
+    /// then fails to arrive is cut short.
     pub(crate) fn post(
         &self,
         call: &Call,
         body: &[u8],
-        content_type: &str,
-        gzip: bool,
+        (content_type, gzip): (&str, bool),
         timeout: Duration,
+        may: &dyn Fn() -> bool,
     ) -> Result<Answer, NoAnswer> {
         let failed = |err| if call.is_interrupted() { NoAnswer::Interrupted } else { no_answer(err) };
         let request = call.agent.post(self.endpoint.uri()).config().timeout_global(Some(timeout)).build();
-        let mut request = request.header(header::CONTENT_TYPE, content_type);
+        let request = request.header(header::CONTENT_TYPE, content_type);
+        let mut request = request.header(header::CONTENT_LENGTH, body.len().to_string());
         if gzip {
             request = request.header(header::CONTENT_ENCODING, "gzip");
         }
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        Ok(read(request.send(body).map_err(failed)?))
+        let mut body = Body { left: body, may };
+        Ok(read(request.send(SendBody::from_reader(&mut body)).map_err(failed)?))
     }
 
     /// Asks for what is at `url`, within `timeout`. It carries nothing but the question, so that any host may be
@@ -130,6 +134,21 @@ impl Call {
 
     fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Acquire)
+    }
+}
+
+/// The body of a request, which ends in an error where it may not be sent any more.
+struct Body<'a> {
+    left: &'a [u8],
+    may: &'a dyn Fn() -> bool,
+}
+
+impl Read for Body<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.left.is_empty() && !(self.may)() {
+            return Err(io::Error::other("somebody said meanwhile that nothing is to be sent"));
+        }
+        self.left.read(buffer)
     }
 }
 
@@ -226,7 +245,7 @@ mod tests {
     }
 
     fn post(transport: &Transport) -> Result<Answer, NoAnswer> {
-        transport.post(&transport.call(), b"body", "application/json", false, LONG)
+        transport.post(&transport.call(), b"body", ("application/json", false), LONG, &|| true)
     }
 
     #[test]
@@ -234,8 +253,9 @@ mod tests {
         let receiver = Receiver::start([Reply::ok(""), Reply::ok("{}")]);
         let transport = transport(&receiver);
         assert_eq!(post(&transport).unwrap().status, 200);
-        let answer =
-            transport.post(&transport.call(), b"packed", "application/x-protobuf", true, LONG).unwrap();
+        let answer = transport
+            .post(&transport.call(), b"packed", ("application/x-protobuf", true), LONG, &|| true)
+            .unwrap();
         assert_eq!(answer.body, b"{}");
 
         let requests = receiver.requests();
@@ -292,8 +312,9 @@ mod tests {
         let transport = transport(&receiver);
         assert_eq!(post(&transport).unwrap_err(), NoAnswer::Closed);
         let short = Duration::from_millis(50);
-        let silent =
-            transport.post(&transport.call(), b"body", "application/json", false, short).unwrap_err();
+        let silent = transport
+            .post(&transport.call(), b"body", ("application/json", false), short, &|| true)
+            .unwrap_err();
         assert!(matches!(silent, NoAnswer::TimedOut(_)), "{silent:?}");
         // A port that only a system's service could listen at, so that no other test gets it meanwhile.
         let down = Endpoint::parse("http://127.0.0.1:1/", false).unwrap();
@@ -322,7 +343,7 @@ mod tests {
             assert_eq!(ended.join().unwrap().unwrap_err(), NoAnswer::Interrupted);
             assert!(start.elapsed() < LONG / 2);
         });
-        let late = transport.post(&early, b"body", "application/json", false, LONG);
+        let late = transport.post(&early, b"body", ("application/json", false), LONG, &|| true);
         assert_eq!(late.unwrap_err(), NoAnswer::Interrupted);
         assert_eq!(post(&transport).unwrap().status, 200);
     }

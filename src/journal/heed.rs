@@ -46,6 +46,7 @@ impl Writer {
         }
         if state.is_yes() {
             if before.answer != Answer::Yes {
+                self.failure = None;
                 self.prepare();
             }
             self.channel.allow();
