@@ -192,3 +192,27 @@ fn settings_have_their_order_and_the_most_restrictive_mode_holds() {
     assert_eq!((&status["collecting"], &status["consent"]), (&json!(false), &json!("no")));
     assert!(status["reason"].as_str().unwrap().starts_with("settings.toml: "), "{status}");
 }
+
+#[test]
+fn what_was_collected_in_mode_local_is_delivered_only_when_a_person_says_so() {
+    let home = Home::new();
+    let receiver = Receiver::good();
+    home.json(&["config", "set", "mode=local"]);
+    home.enqueue(3);
+    assert_eq!(home.milepost(&["milestone", "first_job"]).status, 0);
+    let ids = home.ids();
+    assert_eq!(home.milepost(&["config", "set", "mode=local", "--include-waiting"]).status, 2);
+    home.json(&["config", "set", "mode=on"]);
+    home.enqueue(2);
+    assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+    assert_eq!(receiver.taken_once().len(), 2);
+    assert_eq!(home.ids(), ids);
+
+    let done = home.milepost(&["config", "set", "mode=on", "--include-waiting"]);
+    assert!(done.status == 0 && done.stderr.contains("4 events"), "{done:?}");
+    assert_eq!(home.ids(), ids);
+    assert_eq!(home.flush(&receiver.url(), &[]).1["delivered"], 4);
+    assert!(ids.is_subset(&receiver.taken_once()));
+    let status = home.status();
+    assert_eq!((&status["waiting"]["events"], &status["delivered"]), (&json!(0), &json!(6)), "{status}");
+}

@@ -206,6 +206,25 @@ fn a_host_that_is_refused() {
 }
 
 #[test]
+fn one_that_a_profile_refuses_at_start_has_no_thread_and_no_directory() {
+    in_a_clean_process("one_that_a_profile_refuses_at_start_has_no_thread_and_no_directory", || {
+        let home = Home::with(FILES);
+        std::fs::create_dir_all(home.path().join(".acme-worker")).unwrap();
+        std::fs::write(profiles(&home), NO).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+        let before = threads();
+        let product = Product::from_file(home.product_file()).unwrap();
+        let client = Client::builder(product).home(home.path().join(".acme-worker")).build().unwrap();
+        (0..100).for_each(|_| client.enqueue(Event::new("job_finished")));
+        assert_eq!(threads(), before);
+        assert!(!client.is_collecting() && client.sync(LONG).unwrap_err().is_refused());
+        client.shutdown(LONG).unwrap();
+        assert!(!home.telemetry().exists());
+    });
+}
+
+#[test]
 fn what_nobody_understands_stops_everything_and_deletes_nothing() {
     let home = Home::with(FILES);
     let receiver = Receiver::good();

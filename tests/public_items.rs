@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What nobody here names, and why it is there.
-const EXCEPTIONS: [(&str, &str); 15] = [
+const EXCEPTIONS: [(&str, &str); 20] = [
+    ("Client::refuse", "an embedding program has it for a person who says no in it"),
     ("DeadEvent", "what Admin::dead returns"),
     ("DestinationStatus", "a part of Status"),
     ("DropReason", "the keys of Status::dropped"),
@@ -16,11 +17,15 @@ const EXCEPTIONS: [(&str, &str); 15] = [
     ("OwnerStatus", "a part of Status"),
     ("PeekedEvent", "what Admin::peek shows"),
     ("Product::free_disk_min", "the program reads it from the product file, an embedding program has this"),
+    ("Product::local_file", "the same"),
+    ("Product::profiles", "the same"),
+    ("Product::profiles_env", "the same"),
     ("Product::quota_age", "the same"),
     ("Product::quota_bytes", "the same"),
     ("Product::quota_drops_newest", "the same"),
     ("Product::quota_events", "the same"),
     ("Product::quota_files", "the same"),
+    ("Product::server", "the same"),
     ("Refusal", "the keys of Status::refused, and what EnqueueError::Refused holds"),
     ("Stats", "what Client::stats returns"),
     ("Waiting", "a part of Status"),

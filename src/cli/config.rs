@@ -14,6 +14,9 @@ pub(super) enum Config {
         /// The key and its value
         #[arg(value_name = "KEY=VALUE")]
         setting: String,
+        /// With mode=on: deliver what was collected in mode local, too
+        #[arg(long)]
+        include_waiting: bool,
     },
     /// Removes a key
     Unset {
@@ -28,11 +31,23 @@ impl Config {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
         let admin = common.builder()?.admin()?;
         match self {
-            Self::Set { setting } => {
+            Self::Set { setting, include_waiting } => {
                 let (key, value) = setting
                     .split_once('=')
                     .ok_or_else(|| Objection::Usage(format!("{setting:?} is not KEY=VALUE")))?;
-                print_change(&admin.set(key.trim(), value)?, common.json)
+                let (key, value) = (key.trim(), value.trim());
+                if *include_waiting && (key, value) != ("mode", "on") {
+                    return Err(Objection::Usage("--include-waiting goes with mode=on".into()).into());
+                }
+                let changed = admin.set(key, value)?;
+                if *include_waiting {
+                    let events = admin.include_waiting()?;
+                    eprintln!(
+                        "milepost: {} events that were to stay here will be delivered",
+                        thousands(events)
+                    );
+                }
+                print_change(&changed, common.json)
             }
             Self::Unset { key } => print_change(&admin.unset(key)?, common.json),
             Self::View => print_settings(&admin.view()?, common.json),

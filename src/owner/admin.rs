@@ -13,6 +13,7 @@ use crate::clock;
 use crate::delivery::{Format, Parcel};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
+use crate::journal::relabel;
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
 use crate::product::Quota;
 use crate::spool::{DropReason, Outcome};
@@ -188,6 +189,31 @@ impl Admin {
         let purged = dropped(&engine) - before;
         engine.close(Duration::ZERO)?;
         Ok(purged)
+    }
+
+    /// Lets what was collected in mode `local` so far be delivered as all else is, and says how many events that
+    /// are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admin::peek`].
+    pub fn include_waiting(&self) -> Result<u64> {
+        let Some(installation) = self.existing() else { return Ok(0) };
+        let mut engine = looking(installation)?;
+        wait_for_writers(installation)?;
+        let journals = installation.journals();
+        let mut included = engine.spool.include_local()?;
+        for name in census::names(&journals) {
+            let path = journals.join(name.to_string());
+            match relabel(&path) {
+                Ok(events) => included += events.unwrap_or(0),
+                // Somebody dropped it meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("write anew", &path, error)),
+            }
+        }
+        engine.close(Duration::ZERO)?;
+        Ok(included)
     }
 
     /// Runs over everything that waits, holding the store if there is one.

@@ -57,40 +57,50 @@ pub(super) fn erase(installation: &Installation, watch: &Watch, wait: Duration) 
     if noted.is_empty() || !watch.is_as_read() {
         return Ok(None);
     }
-    let deadline = clock::monotonic() + wait;
-    let _locks = lock::for_erasing(installation, deadline);
-    wait_for_writers(installation, deadline);
-    if !noted.is_current(installation) {
-        return Ok(None);
+    noted.erase(installation, clock::monotonic() + wait)
+}
+
+impl Noted {
+    /// Deletes what was noted, unless somebody was granted it since.
+    fn erase(&self, installation: &Installation, deadline: Instant) -> io::Result<Option<u64>> {
+        let _locks = lock::for_erasing(installation, deadline);
+        wait_for_writers(installation, deadline);
+        if !self.is_current(installation) {
+            return Ok(None);
+        }
+        self.take_device_id_away(installation)?;
+        let (mut ledger, dropped) = settle(installation);
+        ledger.erased = self.names(installation);
+        if !self.is_current(installation) {
+            return Ok(None);
+        }
+        let path = installation.ledger();
+        // Deleting matters more than counting: a full disk is no reason to keep anything.
+        let written = ledger.write(&path);
+        let mut failed = None;
+        for path in &self.files {
+            failed = failed.or(fs::remove_tree(path).err().filter(|error| !is_gone(error)));
+        }
+        for (directory, path) in &self.directories {
+            failed = failed.or(take_away(path, directory, |_| true).err());
+        }
+        for directory in [installation.journals(), installation.taken(), installation.spool()] {
+            // Where there is one.
+            let _ = fs::sync_directory(&directory);
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        written?;
+        // Somebody who was granted it since has written another one.
+        if self.is_current(installation) && Ledger::read(&path).is_ok_and(|now| now.as_ref() == Some(&ledger))
+        {
+            Ledger { erased: Vec::new(), ..ledger }.write(&path)?;
+        }
+        fs::sync_directory(installation.directory())?;
+        log::info!("{} events and the device id were deleted: somebody said no", dropped);
+        Ok(Some(dropped))
     }
-    noted.take_device_id_away(installation)?;
-    let (mut ledger, dropped) = settle(installation);
-    ledger.erased = noted.names(installation);
-    let path = installation.ledger();
-    // Deleting matters more than counting: a full disk is no reason to keep anything.
-    let written = ledger.write(&path);
-    let mut failed = None;
-    for path in &noted.files {
-        failed = failed.or(fs::remove_tree(path).err().filter(|error| !is_gone(error)));
-    }
-    for (directory, path) in &noted.directories {
-        failed = failed.or(take_away(path, directory, |_| true).err());
-    }
-    for directory in [installation.journals(), installation.taken(), installation.spool()] {
-        // Where there is one.
-        let _ = fs::sync_directory(&directory);
-    }
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    written?;
-    // Somebody who was granted it since has written another one.
-    if noted.is_current(installation) && Ledger::read(&path).is_ok_and(|now| now.as_ref() == Some(&ledger)) {
-        Ledger { erased: Vec::new(), ..ledger }.write(&path)?;
-    }
-    fs::sync_directory(installation.directory())?;
-    log::info!("{} events and the device id were deleted: somebody said no", dropped);
-    Ok(Some(dropped))
 }
 
 impl Noted {
@@ -235,4 +245,137 @@ fn name_of(path: &Path) -> String {
 
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Event;
+    use crate::block::{BlockBuilder, Class, Origin};
+    use crate::journal::Journal;
+
+    fn installation() -> (tempfile::TempDir, Installation) {
+        let directory = tempfile::tempdir().unwrap();
+        let installation = Installation::new(directory.path().join("telemetry"));
+        installation.create().unwrap();
+        (directory, installation)
+    }
+
+    /// A free journal with two events, collected under the id that the installation has, or gets.
+    fn collect(installation: &Installation) -> PathBuf {
+        let device_id = installation.device_id_or_new().unwrap();
+        let origin = Origin { device_id, ..Origin::sample() };
+        let mut journal = Journal::create(&installation.journals(), &origin).unwrap();
+        let (mut builder, mut block) = (BlockBuilder::new(), Vec::new());
+        (0..2).for_each(|number| builder.push(7, Event::new("e").with("number", number).bytes()));
+        builder.seal(journal.id(), 0, Class::Bulk, journal.origin, &mut block);
+        journal.append(&block, 1, 2).unwrap();
+        journal.path.clone()
+    }
+
+    fn erase(noted: &Noted, installation: &Installation) -> Option<u64> {
+        noted.erase(installation, clock::monotonic()).unwrap()
+    }
+
+    fn dropped(installation: &Installation) -> (u64, u64) {
+        let total = Census::take(installation).books.total();
+        (total.waiting(), total.dropped.get(&DropReason::Consent).copied().unwrap_or(0))
+    }
+
+    #[test]
+    fn what_was_collected_goes_and_what_was_counted_stays() {
+        let (_directory, installation) = installation();
+        let journal = collect(&installation);
+        std::fs::create_dir_all(installation.store(3).join("blobs")).unwrap();
+        std::fs::create_dir(installation.exports()).unwrap();
+        for kept in ["milestones.json", "notice_shown", "settings.toml"] {
+            std::fs::write(installation.directory().join(kept), "{}").unwrap();
+        }
+        std::fs::write(installation.directory().join("ledger.aside-1"), "x").unwrap();
+        std::fs::write(installation.journals().join("x.journal.aside-1"), "x").unwrap();
+        let noted = Noted::take(&installation).unwrap();
+        assert_eq!(erase(&noted, &installation), Some(2));
+        assert!(!journal.exists() && installation.device_id().unwrap().is_none());
+        let mut left: Vec<_> =
+            entries(installation.directory()).unwrap().iter().map(|path| name_of(path)).collect();
+        left.sort_unstable();
+        let expected = [
+            "journals",
+            "ledger",
+            "milestones.json",
+            "notice_shown",
+            "owner.lock",
+            "owner.next",
+            "settings.toml",
+            "spool",
+            "taken",
+        ];
+        assert_eq!(left, expected);
+        for directory in [installation.journals(), installation.taken(), installation.spool()] {
+            assert_eq!(entries(&directory).unwrap(), Vec::<PathBuf>::new());
+        }
+        let ledger = Ledger::read(&installation.ledger()).unwrap().unwrap();
+        assert_eq!((ledger.device_id, ledger.store, ledger.erased), (None, 3, Vec::new()));
+        assert_eq!(dropped(&installation), (0, 2));
+        assert!(Noted::take(&installation).unwrap().is_empty());
+        // What comes later is another installation's.
+        collect(&installation);
+        assert_eq!(dropped(&installation), (2, 2));
+    }
+
+    #[test]
+    fn a_deleter_that_slept_through_a_yes_harms_nothing_that_was_collected_since() {
+        let (_directory, installation) = installation();
+        collect(&installation);
+        let (sleeper, other) = (Noted::take(&installation).unwrap(), Noted::take(&installation).unwrap());
+        assert_eq!(erase(&other, &installation), Some(2));
+        let journal = collect(&installation);
+        let id = installation.device_id().unwrap();
+        let ledger = std::fs::read(installation.ledger()).unwrap();
+        assert_eq!(erase(&sleeper, &installation), None);
+        sleeper.take_device_id_away(&installation).unwrap();
+        assert_eq!(installation.device_id().unwrap(), id);
+        assert_eq!(std::fs::read(installation.ledger()).unwrap(), ledger);
+        assert!(journal.exists());
+        assert_eq!(dropped(&installation), (2, 2));
+    }
+
+    #[test]
+    fn two_deleters_count_each_event_once() {
+        let (_directory, installation) = installation();
+        collect(&installation);
+        let noted = [Noted::take(&installation).unwrap(), Noted::take(&installation).unwrap()];
+        assert_eq!(erase(&noted[0], &installation), Some(2));
+        assert_eq!(erase(&noted[1], &installation), Some(0));
+        assert_eq!(dropped(&installation), (0, 2));
+    }
+
+    /// It was killed when everything was counted and nothing was removed yet.
+    #[test]
+    fn what_a_killed_deleter_had_counted_is_removed_by_the_next_and_not_counted_again() {
+        let (_directory, installation) = installation();
+        let journal = collect(&installation);
+        let noted = Noted::take(&installation).unwrap();
+        noted.take_device_id_away(&installation).unwrap();
+        let (ledger, events) = settle(&installation);
+        assert_eq!(events, 2);
+        let ledger = Ledger { erased: noted.names(&installation), ..ledger };
+        ledger.write(&installation.ledger()).unwrap();
+        assert_eq!(dropped(&installation), (0, 2));
+        let next = Noted::take(&installation).unwrap();
+        assert_eq!(erase(&next, &installation), Some(0));
+        assert!(!journal.exists());
+        assert_eq!(dropped(&installation), (0, 2));
+    }
+
+    #[test]
+    fn a_ledger_names_nothing_outside_of_its_directory() {
+        let (directory, installation) = installation();
+        let outside = directory.path().join("mine");
+        std::fs::write(&outside, "mine").unwrap();
+        let absolute = outside.to_str().unwrap().to_owned();
+        let erased = vec!["../mine".into(), absolute, "journals/../../mine".into(), "journals".into()];
+        Ledger { erased, ..Ledger::new(Epoch::of("")) }.finish_erasing(&installation).unwrap();
+        assert!(outside.exists() && installation.journals().exists());
+    }
 }

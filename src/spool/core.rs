@@ -396,6 +396,12 @@ impl Spool {
         self.queue.free()
     }
 
+    /// Whether events stay on this host.
+    pub(crate) fn is_local(&self, lease: &Lease) -> bool {
+        let destination = self.meta.destinations.get(lease.key.destination as usize);
+        destination.is_some_and(|destination| destination.name == LOCAL)
+    }
+
     /// The block of a lease, and whose events they are.
     pub(crate) fn block(&self, lease: &Lease) -> Result<(Vec<u8>, Arc<Origin>), SpoolError> {
         let missing = |what| StoreError::Wrong { path: self.installation.spool(), what };

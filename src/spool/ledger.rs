@@ -164,9 +164,17 @@ impl Ledger {
         }
     }
 
-    /// Removes what is left of the files that a no deletes.
+    /// Removes what is left of the files that a no deletes: something in one of the directories, or a file that was
+    /// set aside.
     pub(crate) fn finish_erasing(&self, installation: &Installation) -> io::Result<()> {
-        for name in &self.erased {
+        let is_ours = |name: &&String| match name.split_once('/') {
+            Some((directory, name)) => {
+                let is_plain = !name.contains('/') && !["", ".", ".."].contains(&name);
+                is_plain && ["journals", "taken", "spool"].contains(&directory)
+            }
+            None => name.starts_with("ledger.aside-"),
+        };
+        for name in self.erased.iter().filter(is_ours) {
             let path = installation.directory().join(name);
             match fs::remove_tree(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
