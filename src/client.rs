@@ -416,7 +416,9 @@ impl Client {
 
     /// Whether events are taken.
     pub fn is_collecting(&self) -> bool {
-        self.inner.channel.is_open() && !self.inner.process.is_forked()
+        let state = self.inner.watch.state();
+        let may = state.is_yes() || state.is_settling;
+        may && self.inner.channel.is_open() && !self.inner.process.is_forked()
     }
 
     /// Why events are collected, or by whose word not.

@@ -111,8 +111,7 @@ fn a_no_and_a_yes(stops: usize) {
         receiver.taken().iter().filter(|event| event.resource["service.instance.id"] == before).count();
     signal(&workers[stops], "-CONT");
     wait_until("what is collected now arrives", || devices(&receiver).contains(&after));
-    let number = receiver.taken().len();
-    wait_until("more of it arrives", || receiver.taken().len() > number);
+    std::thread::sleep(Duration::from_secs(2));
     for mut worker in workers {
         worker.wait_for_sync();
         worker.kill(1);
@@ -121,17 +120,6 @@ fn a_no_and_a_yes(stops: usize) {
     assert_eq!(home.status()["device_id"], after);
     let late =
         receiver.taken().iter().filter(|event| event.resource["service.instance.id"] == before).count();
-    if late != arrived {
-        for (index, request) in receiver.requests().iter().enumerate() {
-            let events = request.events();
-            let of_before = events.iter().filter(|e| e.resource["service.instance.id"] == before).count();
-            let (min, max) = (events.iter().map(|e| e.time).min(), events.iter().map(|e| e.time).max());
-            let lives: BTreeSet<u64> =
-                events.iter().map(|e| e.properties["number"].as_u64().unwrap() / worker::A_LIFE).collect();
-            eprintln!("{index}: {} events, {of_before} of before, {lives:?} {min:?} {max:?}", events.len());
-        }
-        eprintln!("taken at no: {taken}");
-    }
     assert_eq!(late, arrived, "something of before left after the refusal");
 }
 
