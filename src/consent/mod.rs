@@ -18,13 +18,15 @@ mod decision;
 mod edit;
 mod facts;
 mod file;
+mod state;
 mod watch;
 mod words;
 
 pub(crate) use edit::{EditError, Edited, SettingsFile};
 pub(crate) use facts::{Environment, Sources};
 pub(crate) use file::Stamp;
-pub(crate) use watch::{State, Watch};
+pub(crate) use state::State;
+pub(crate) use watch::Watch;
 pub(crate) use words::truth;
 
 use crate::product::Mode;

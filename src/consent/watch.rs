@@ -13,10 +13,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::facts::Sources;
 use super::file::Stamp;
+use super::state::State;
 use super::{Answer, Consent};
 use crate::clock;
 use crate::limits::{CONSENT_LOOK_EVERY, CONSENT_UNSETTLED_MAX, SETTLED_AFTER};
-use crate::product::Mode;
 
 /// What holds for this process and for the installation.
 pub(crate) struct Watch {
@@ -27,17 +27,6 @@ pub(crate) struct Watch {
     looking: Mutex<Looking>,
     /// Tells that another state holds.
     changes: (Sender<()>, Receiver<()>),
-}
-
-/// What was decided, as one byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct State {
-    pub(crate) answer: Answer,
-    /// Whether it is unknown only because a file was changed a moment ago.
-    pub(crate) is_settling: bool,
-    /// Whether the installation refuses.
-    pub(crate) is_refused: bool,
-    pub(crate) mode: Mode,
 }
 
 struct Said {
@@ -55,36 +44,6 @@ struct Looking {
     /// Since when they have been changing.
     changing_since: Option<Instant>,
     next: Instant,
-}
-
-impl State {
-    /// Whether events are taken and written.
-    pub(crate) fn is_yes(self) -> bool {
-        self.answer == Answer::Yes
-    }
-
-    fn to_byte(self) -> u8 {
-        let answer = match self.answer {
-            Answer::Yes => 0,
-            Answer::No => 1,
-            Answer::Unknown => 2,
-        };
-        let mode = match self.mode {
-            Mode::On => 0,
-            Mode::Local => 1,
-            Mode::Off => 2,
-        };
-        answer | u8::from(self.is_settling) << 2 | u8::from(self.is_refused) << 3 | mode << 4
-    }
-
-    fn from_byte(byte: u8) -> Self {
-        Self {
-            answer: [Answer::Yes, Answer::No, Answer::Unknown, Answer::Unknown][usize::from(byte & 3)],
-            is_settling: byte >> 2 & 1 == 1,
-            is_refused: byte >> 3 & 1 == 1,
-            mode: [Mode::On, Mode::Local, Mode::Off, Mode::Off][usize::from(byte >> 4 & 3)],
-        }
-    }
 }
 
 impl Said {
@@ -284,6 +243,7 @@ mod tests {
     use super::*;
     use crate::Product;
     use crate::consent::Environment;
+    use crate::product::Mode;
 
     struct Place(tempfile::TempDir);
 
@@ -323,19 +283,6 @@ mod tests {
         while watch.look().answer != answer {
             assert!(clock::monotonic() < deadline, "{:?}", watch.consent());
             std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    #[test]
-    fn a_state_is_one_byte() {
-        for answer in [Answer::Yes, Answer::No, Answer::Unknown] {
-            for mode in [Mode::On, Mode::Local, Mode::Off] {
-                for (is_settling, is_refused) in [(false, false), (false, true), (true, false), (true, true)]
-                {
-                    let state = State { answer, is_settling, is_refused, mode };
-                    assert_eq!(State::from_byte(state.to_byte()), state);
-                }
-            }
         }
     }
 
