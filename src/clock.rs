@@ -75,8 +75,17 @@ pub(crate) fn random_millis(range: std::ops::Range<u64>) -> Duration {
 
 /// RFC 3339 with microseconds, in UTC: `2026-11-23T09:00:00.123456Z`.
 pub(crate) fn rfc3339(micros: u64) -> String {
+    format!("{:.6}", timestamp(micros))
+}
+
+/// The same with as many digits as it has: `2026-11-23T09:00:00.123Z`.
+pub(crate) fn rfc3339_short(micros: u64) -> String {
+    timestamp(micros).to_string()
+}
+
+fn timestamp(micros: u64) -> jiff::Timestamp {
     let time = i64::try_from(micros).ok().and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
-    format!("{:.6}", time.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
+    time.unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }
 
 /// The wall clock in a form that a file name can carry: `20261123T090000Z`.
@@ -93,6 +102,8 @@ mod tests {
     fn a_time_reads_back_as_it_was_written() {
         let micros = 1_795_424_400_123_456;
         assert_eq!(rfc3339(micros), "2026-11-23T09:00:00.123456Z");
+        assert_eq!(rfc3339_short(micros - 456), "2026-11-23T09:00:00.123Z");
+        assert_eq!(rfc3339_short(1_795_424_400_000_000), "2026-11-23T09:00:00Z");
         assert_eq!(rfc3339(micros).parse::<jiff::Timestamp>().unwrap().as_microsecond(), micros as i64);
     }
 }

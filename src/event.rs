@@ -265,6 +265,19 @@ pub(crate) struct Parts<'a> {
 pub(crate) struct Part<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) bytes: &'a [u8],
+    /// Bytes of its text; more than any text has where its value is none.
+    text_len: u32,
+}
+
+impl<'a> Part<'a> {
+    const NO_TEXT: u32 = u32::MAX;
+
+    /// Its value, where that is a text.
+    #[inline(always)]
+    pub(crate) fn text(&self) -> Option<&'a [u8]> {
+        let start = self.bytes.len().checked_sub(self.text_len as usize)?;
+        Some(&self.bytes[start..])
+    }
 }
 
 impl<'a> Parts<'a> {
@@ -291,16 +304,22 @@ impl<'a> Iterator for Parts<'a> {
         self.count = self.count.checked_sub(1)?;
         let whole = self.rest;
         let key = take_text(&mut self.rest)?;
-        match take(&mut self.rest, 1)?[0] {
-            0 => take(&mut self.rest, 1)?,
+        let text_len = match take(&mut self.rest, 1)?[0] {
+            0 => {
+                take(&mut self.rest, 1)?;
+                Part::NO_TEXT
+            }
             1 => {
                 take_varint(&mut self.rest)?;
-                &[]
+                Part::NO_TEXT
             }
-            2 => take(&mut self.rest, 8)?,
-            _ => take_text(&mut self.rest)?,
+            2 => {
+                take(&mut self.rest, 8)?;
+                Part::NO_TEXT
+            }
+            _ => take_text(&mut self.rest)?.len() as u32,
         };
-        Some(Part { key, bytes: &whole[..whole.len() - self.rest.len()] })
+        Some(Part { key, bytes: &whole[..whole.len() - self.rest.len()], text_len })
     }
 }
 

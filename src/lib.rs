@@ -2,8 +2,8 @@
 //!
 //! A program embeds a [`Client`] and enqueues [`Event`]s. They are written to an append-only journal at
 //! once, wait on disk as long as there is no way to deliver them, and go to a receiver when there is one:
-//! any that takes OTLP/HTTP logs. Nothing here may slow, block or break the program; no event is lost
-//! unseen or counted twice; nothing is collected that the person did not agree to.
+//! any that takes OTLP/HTTP logs, or one of the other [`Format`]s. Nothing here may slow, block or break the
+//! program; no event is lost unseen or counted twice; nothing is collected that the person did not agree to.
 //!
 //! # Usage
 //!
@@ -42,6 +42,12 @@
 //! [`Client::refuse`], is known to each of them within 5 s: they stop, what was collected is deleted, and the
 //! device id with it. Granted again, collecting goes on under a new id.
 //!
+//! # Privacy
+//!
+//! A [`Product`] that declares its events takes no others, and no keys but theirs. On the writer's thread, before
+//! anything is written, a guard looks through every string: a property whose value is a path, an address, a token or
+//! the like is left out, and the event stays. [`Admin::privacy`] lists the rules and counts.
+//!
 //! # Features
 //!
 //! - `tls` (default): HTTPS, by rustls.
@@ -51,7 +57,7 @@
 //! # Logs
 //!
 //! By the `log` facade: errors where events are refused or a store was set aside, warnings where somebody
-//! has to mend a setting, and at `trace`, under the target `milepost::step`, each step of intake and delivery.
+//! has to mend a setting and where a property was left out (its key, once, never its value), and at `trace`, under the target `milepost::step`, each step of intake and delivery.
 //!
 //! # Minimum supported Rust version
 //!
@@ -85,7 +91,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;
 pub use owner::{
-    Admin, Changed, DeadEvent, DestinationStatus, FlushReport, OwnerStatus, PeekedEvent, Setting, Status,
-    Waiting,
+    Admin, Changed, DeadEvent, DeclaredEvent, DestinationStatus, FlushReport, GuardRule, OwnerStatus,
+    PeekedEvent, Privacy, Setting, Status, Waiting,
 };
-pub use product::{Mode, Product};
+pub use product::{Exit, Mode, Product};

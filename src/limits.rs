@@ -27,6 +27,14 @@ pub(crate) const EVENT_BYTES_MAX: usize = BLOCK_BODY_BYTES_MAX;
 /// Most bytes that an event's time takes beside it: a 64-bit varint with its marker.
 pub(crate) const EVENT_TIME_BYTES_MAX: usize = 9;
 
+// ---- the privacy guard --------------------------------------------------------------------------
+
+/// Most secrets of the environment that values are compared with: more than any environment that people keep.
+pub(crate) const SECRETS_MAX: usize = 256;
+
+/// Most keys of which the log says that they were left out: each is said once, and keys may be made by a program.
+pub(crate) const KEYS_SAID_MAX: usize = 64;
+
 // ---- the channel --------------------------------------------------------------------------------
 
 /// Bytes of one slot of the channel; a larger event is boxed. Two cache lines.
@@ -163,6 +171,12 @@ pub(crate) const OWNER_PROBE_EVERY: Duration = Duration::from_millis(250);
 /// How often the owner looks whether its lock is still the one that others try.
 pub(crate) const OWNER_CHECK_EVERY: Duration = Duration::from_secs(5);
 
+/// How often the owner's lock shows that somebody alive holds it: each time costs the file system a page.
+pub(crate) const OWNER_LIFE_EVERY: Duration = Duration::from_secs(30);
+
+/// An owner that has not shown itself for so long is stopped, or is what a fork left of it.
+pub(crate) const OWNER_SILENT_AFTER: Duration = Duration::from_secs(120);
+
 /// How often a waiter tries the owner's lock.
 pub(crate) const OWNER_WAIT_EVERY: Duration = Duration::from_millis(20);
 
@@ -171,6 +185,18 @@ pub(crate) const HAND_OVER_GRACE: Duration = Duration::from_secs(1);
 
 /// A lock that is still held after this long is named as held by a stopped process.
 pub(crate) const HELD_NAMED_AFTER: Duration = Duration::from_secs(2);
+
+/// How often a process that ends may have another one deliver.
+pub(crate) const SPAWN_EVERY: Duration = Duration::from_secs(24 * 3_600);
+
+/// How many journals are looked into for something that it could deliver.
+pub(crate) const SPAWN_JOURNALS_MAX: usize = 64;
+
+/// How long that one may take.
+pub(crate) const SPAWN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is left of a shutdown's time when the network was used: for the store to be closed.
+pub(crate) const SPEND_MARGIN: Duration = Duration::from_millis(300);
 
 /// How long a command waits for the store before it gives up.
 pub(crate) const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -214,7 +240,7 @@ pub(crate) const QUOTA_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Most journals that the owner drops from before it looks around again: each costs a ledger, and somebody may
 /// wait for the store.
-pub(crate) const QUOTA_DROPS_MAX: usize = 16;
+pub(crate) const QUOTA_DROPS_MAX: usize = 4;
 
 /// At so many times the quota events are refused, whatever the product wants: whoever holds the spool is stopped,
 /// or slower than a loop.
@@ -285,6 +311,18 @@ pub(crate) const SLED_FILE_BYTES_MAX: u64 = 64 * MIB as u64;
 /// Largest ledger that is read.
 pub(crate) const LEDGER_BYTES_MAX: u64 = 4 * MIB as u64;
 
+/// Largest `milestones.json` that is read.
+pub(crate) const MILESTONES_BYTES_MAX: u64 = 1 << 20;
+
+/// How often the owner looks whether the product's own code wrote it.
+pub(crate) const MILESTONES_LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Most milestones that are learnt from it.
+pub(crate) const MARKS_MAX: usize = 1_024;
+
+/// Journals with a milestone that a writer looks into before it writes another.
+pub(crate) const MILESTONE_JOURNALS_MAX: usize = 64;
+
 /// Most milestones that the ledger carries beside the store: products have a handful. Some 60 KiB with the
 /// longest names.
 pub(crate) const LEDGER_MILESTONES_MAX: usize = 256;
@@ -299,6 +337,12 @@ pub(crate) const DEAD_ANSWER_BYTES_MAX: usize = 512;
 
 /// Most events in a request.
 pub(crate) const BATCH_EVENTS_MAX: usize = 4_096;
+
+/// The same for a Prefect server: as many as were seen to be taken at once.
+pub(crate) const PREFECT_EVENTS_MAX: usize = 1_000;
+
+/// The same for Amplitude, which takes 2,000 and 1 MB: half of it, so that usual events stay below the bytes, too.
+pub(crate) const AMPLITUDE_EVENTS_MAX: usize = 1_000;
 
 /// Most bytes of stored blocks in a request: with usual events, about 1 MiB before gzip.
 pub(crate) const BATCH_BLOCK_BYTES_MAX: u64 = 256 * KIB as u64;

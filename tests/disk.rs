@@ -298,6 +298,20 @@ fn slow_a_disk_that_fails_costs_nothing_that_was_synced() {
 }
 
 #[test]
+fn below_the_minimum_of_free_disk_events_are_refused_until_there_is_more() {
+    let home = Home::new();
+    let Some(disk) = SmallDisk::mount(&home) else { return };
+    let receiver = Receiver::good();
+    let mut worker = Worker::start(&home, &receiver.url());
+    let (_, said) = worker.enqueue("job_finished", 1_000, 10);
+    assert!(said.contains("bytes free"), "{said}");
+    let trouble = home.status()["trouble"].as_str().unwrap().to_owned();
+    assert!(trouble.contains("bytes free"), "{trouble}");
+    disk.remount("size=128m");
+    recovers(&home, worker, &receiver, Vec::new());
+}
+
+#[test]
 fn a_disk_that_cannot_be_written_has_its_reason_and_is_tried_again() {
     let home = Home::new();
     let Some(disk) = SmallDisk::mount(&home) else { return };

@@ -180,6 +180,10 @@ fn after_the_parents_death_others_collect_and_after_its_childs_they_deliver() {
     let (mut worker, mut said) = start(python(&home, &receiver.url(), WORKER).unwrap());
     assert_eq!(said.next().unwrap().unwrap(), "synced");
     assert_eq!(receiver.taken_once().len(), 1, "the child still holds the lock");
+    assert!(home.status()["owner"]["silent_since"].is_null(), "it is not long ago");
+    home.age_owner();
+    let owner = home.milepost(&["status"]).stdout;
+    assert!(owner.contains("lock held, no sign of life since 20"), "{owner}");
     drop(keeps_the_child);
     wait_until("the worker takes over", || receiver.taken_once().len() == 100);
     worker.stdin.take().unwrap().flush().unwrap();

@@ -5,10 +5,10 @@ mod common;
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use common::receiver::Receiver;
-use common::{Home, tool};
+use common::receiver::{Receiver, Reply};
+use common::{Home, finish, tool, wait_until};
 
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -78,4 +78,51 @@ fn a_file_system_without_locks_is_named() {
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("a file system with locks is needed"), "{stderr}");
     assert_eq!(home.status()["accepted"], 0);
+}
+
+/// The program as in a container of its own: the first process of a pid namespace.
+fn contained(home: &Home, arguments: &[&str]) -> Option<Command> {
+    let program = home.command(arguments);
+    let mut command = tool("unshare")?;
+    command
+        .args(["--pid", "--fork", "--kill-child", "--"])
+        .arg(program.get_program())
+        .args(program.get_args());
+    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Some(command)
+}
+
+/// Every one of them is process 1 to itself: no pid says who holds what.
+#[test]
+fn containers_that_share_a_volume_lose_nothing_to_each_other() {
+    let (home, receiver) = (Home::new(), Receiver::good());
+    let Some(mut probe) = contained(&home, &["status"]) else { return };
+    if !finish(&mut probe, "").stderr.is_empty() {
+        eprintln!("skipped: a pid namespace is not to be had");
+        return;
+    }
+    let started = |arguments: &[&str]| {
+        let mut command = contained(&home, arguments).unwrap();
+        command.stdout(Stdio::null()).spawn().unwrap()
+    };
+    let flush = ["flush", "--endpoint", &receiver.url()];
+    let flushing: Vec<_> = (0..5).map(|_| started(&flush)).collect();
+    let collecting: Vec<_> = (0..15).map(|_| started(&["enqueue", "job_finished"])).collect();
+    // What comes while it delivers is not for a flush to wait for.
+    flushing.into_iter().for_each(|mut container| assert!(container.wait().is_ok()));
+    collecting.into_iter().for_each(|mut container| assert!(container.wait().unwrap().success()));
+    assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+    assert_eq!(receiver.taken_once().len(), 15);
+
+    // One that is killed while it holds the spool leaves it to the next, which has the same pid.
+    let silent = Receiver::replying([Reply::Never]);
+    home.enqueue(5);
+    let mut holder = started(&["flush", "--endpoint", &silent.url(), "--timeout", "10m"]);
+    wait_until("its request is under way", || silent.requests().len() == 1);
+    assert_eq!(home.status()["owner"]["pid"], 1);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let done = finish(&mut contained(&home, &flush).unwrap(), "");
+    assert_eq!(done.status, 0, "{done:?}");
+    assert_eq!(receiver.taken_once().len(), 20);
 }

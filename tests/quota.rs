@@ -64,26 +64,81 @@ fn deliver(home: &Home) -> Receiver {
     receiver
 }
 
-#[test]
-fn commands_alone_keep_the_quota_of_bytes_and_the_newest_events_stay() {
+fn commands_alone(commands: u64) {
     let home = Home::with("quota = { bytes = 1048576 }\n");
     assert_eq!(home.milepost(&["milestone", "first_job"]).status, 0);
-    for number in 0..150 {
+    for number in 0..commands {
         let done = enqueue(&home, &lines("job_finished", number * 100..number * 100 + 100, 150));
         assert_eq!(done, json!({"accepted": 100, "refused": {}}));
         let bytes = home.status()["disk_bytes"].as_u64().unwrap();
         assert!(bytes <= MIB + MIB / 8, "{bytes}");
     }
     let status = home.status();
-    assert_eq!(status["accepted"], 15_001);
+    assert_eq!(status["accepted"], commands * 100 + 1);
     assert!(status["disk_bytes"].as_u64().unwrap() > MIB / 2, "{status}");
     let numbers: Vec<_> =
         home.peek().iter().filter_map(|event| event["properties"]["number"].as_u64()).collect();
     let oldest = *numbers.iter().min().unwrap();
-    assert!(oldest > 7_000, "{oldest}");
+    assert!(oldest + 8_000 > commands * 100, "{oldest}");
     // Between the oldest and the newest there is no hole.
-    assert_eq!(numbers.len() as u64, 15_000 - oldest);
+    assert_eq!(numbers.len() as u64, commands * 100 - oldest);
     assert_eq!(names(&deliver(&home))["first_job"], 1);
+}
+
+#[test]
+fn commands_alone_keep_the_quota_of_bytes_and_the_newest_events_stay() {
+    commands_alone(150);
+}
+
+#[test]
+#[ignore = "slow"]
+fn slow_10_000_commands_alone_keep_the_quota_of_bytes_and_the_newest_events_stay() {
+    commands_alone(10_000);
+}
+
+#[test]
+fn what_waits_too_long_is_dropped_with_and_without_an_owner() {
+    at_once(&[false, true], |owner| {
+        let home = Home::with("quota = { age_days = 0 }\n");
+        let version = |version: &str| {
+            let done = home.milepost(&["--product-version", version, "enqueue", "job_finished"]);
+            assert_eq!(done.status, 0, "{done:?}");
+        };
+        version("1");
+        let worker = owner.then(|| Worker::owning(&home, &url(nobody_listens())));
+        // Another origin begins a journal of its own.
+        version("2");
+        wait_until("it is dropped", || home.status()["dropped"]["age"].as_u64().unwrap_or(0) >= 1);
+        assert_eq!(home.status()["accepted"], 2);
+        worker.into_iter().for_each(Worker::end);
+    });
+}
+
+#[test]
+fn a_milestone_has_a_journal_of_its_own_that_no_quota_reaches() {
+    let home = Home::with("quota = { bytes = 262144, events = 160 }\n");
+    let mut worker = Worker::start(&home, &url(nobody_listens()));
+    for milestone in ["first_job", "second_job"] {
+        assert_eq!(worker.enqueue("job_finished", 100, 500).1, "");
+        assert_eq!(worker.milestone(milestone), "");
+    }
+    let journals = || {
+        let directories =
+            ["journals", "taken"].map(|name| std::fs::read_dir(home.telemetry().join(name)).unwrap());
+        let journals = directories.into_iter().flatten().map(Result::unwrap);
+        let urgent = journals.filter(|entry| entry.path().extension() == Some("now".as_ref()));
+        urgent.filter_map(|entry| Some(entry.metadata().ok()?.len())).collect::<Vec<_>>()
+    };
+    wait_until("they are taken in", || journals().len() == 2);
+    assert!(journals().iter().all(|size| *size < 1_024), "{:?}", journals());
+    for _ in 0..3 {
+        assert_eq!(worker.enqueue("job_finished", 100, 500).1, "");
+    }
+    worker.end();
+    let receiver = Receiver::good();
+    assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+    let names = names(&receiver);
+    assert_eq!((names["first_job"], names["second_job"]), (1, 1));
 }
 
 #[test]

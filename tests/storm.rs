@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::receiver::Receiver;
-use common::{Home, LONG, dice};
+use common::{Home, LONG, dice, signal};
 use milepost::{Client, Event, Product};
 
 const THREADS: u64 = 4;
@@ -86,11 +86,6 @@ fn synced(worker: &mut Child) -> BTreeMap<u64, u64> {
     let numbers = lines.take_while(|line| line != "done");
     let numbers = numbers.filter_map(|line| line.strip_prefix("synced ")?.parse::<u64>().ok());
     numbers.map(|number| (number / A_THREAD, number)).collect()
-}
-
-fn signal(pid: u64, signal: &str) -> bool {
-    let sent = Command::new("kill").args([signal, &pid.to_string()]).stderr(Stdio::null()).status();
-    sent.unwrap().success()
 }
 
 /// Kills, stops and continues whoever holds the store, and has commands ask for it, until it is over.

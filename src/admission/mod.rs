@@ -1,69 +1,130 @@
 //! Admission: what may be written at all.
 //!
-//! In come the bytes of an event, on the writer's thread; out go the same bytes, fewer (an undeclared key is
-//! left out, a repeated key keeps its last value), or a [`Refusal`]. Nothing here touches a disk.
+//! In come the bytes of an event, on the writer's thread; out go the same bytes, fewer (an undeclared key and a
+//! value that the privacy guard stops are left out, a repeated key keeps its last value), or a [`Refusal`].
+//! Nothing here touches a disk.
 
+mod guard;
 mod refusal;
+mod rule;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use crate::event::{Part, Parts};
-use crate::limits::PROPERTIES_MAX;
-use crate::product::{Declared, Keys};
+use crate::limits::{KEYS_SAID_MAX, PROPERTIES_MAX};
+use crate::product::{Declared, Keys, Product};
 
+pub(crate) use guard::ROWS;
+use guard::{Guard, Machine};
 pub use refusal::Refusal;
+pub(crate) use rule::Rule;
 
 /// Most events have no more properties than this.
 const PROPERTIES_USUAL: usize = 8;
 
-/// An event that may be written.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Admitted<'a> {
-    pub(crate) bytes: Cow<'a, [u8]>,
-    /// Properties that were left out because nobody declared them.
-    pub(crate) redacted: u64,
+/// Decides what may be written.
+pub(crate) struct Admission {
+    declared: Declared,
+    guard: Guard,
+    /// Keys of which the log said that they were left out.
+    said: HashSet<Box<[u8]>>,
 }
 
-/// Decides on one event.
-///
-/// # Errors
-///
-/// [`Refusal::Undeclared`] where the product does not declare its name, [`Refusal::Limit`] where the bytes are
-/// no event's.
-pub(crate) fn admit<'a>(declared: &Declared, bytes: &'a [u8]) -> Result<Admitted<'a>, Refusal> {
-    let parts = Parts::of(bytes).ok_or(Refusal::Limit)?;
-    let keys = declared.keys(as_str(parts.name)).ok_or(Refusal::Undeclared)?;
-    Ok(match parts.len() {
-        0..=PROPERTIES_USUAL => choose::<PROPERTIES_USUAL>(keys, bytes, parts),
-        _ => choose::<PROPERTIES_MAX>(keys, bytes, parts),
-    })
+impl Admission {
+    /// Takes in what the environment says now, on the thread of whoever builds a client: no other may read it
+    /// while the host changes it.
+    pub(crate) fn new(product: &Product) -> Self {
+        Self::with(product.declared.clone(), Machine::this(product))
+    }
+
+    fn with(declared: Declared, machine: Machine) -> Self {
+        Self { declared, guard: Guard::new(machine), said: HashSet::new() }
+    }
+
+    /// Decides on one event, and calls `count` for each property that is left out. A milestone was declared as
+    /// one, or no client would have taken it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Undeclared`] where the product does not declare its name, [`Refusal::Limit`] where the bytes
+    /// are no event's.
+    pub(crate) fn admit<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        is_milestone: bool,
+        count: impl FnMut(Rule),
+    ) -> Result<Cow<'a, [u8]>, Refusal> {
+        let parts = Parts::of(bytes).ok_or(Refusal::Limit)?;
+        let declared = if is_milestone { Some(Keys::All) } else { self.declared.keys(as_str(parts.name)) };
+        let keys = declared.ok_or(Refusal::Undeclared)?;
+        let mut left_out = LeftOut { guard: &self.guard, said: &mut self.said, count };
+        Ok(match parts.len() {
+            0..=PROPERTIES_USUAL => choose::<PROPERTIES_USUAL>(keys, bytes, parts, &mut left_out),
+            _ => choose::<PROPERTIES_MAX>(keys, bytes, parts, &mut left_out),
+        })
+    }
 }
 
-/// Leaves out what nobody declared, and of a repeated key all but the last. `N` is the most properties that
-/// the event can have: filling their room on the stack is half of what admission costs.
-fn choose<'a, const N: usize>(keys: Keys<'_>, bytes: &'a [u8], parts: Parts<'a>) -> Admitted<'a> {
+/// Finds what is left out, counts it, and says it once a key.
+struct LeftOut<'a, F> {
+    guard: &'a Guard,
+    said: &'a mut HashSet<Box<[u8]>>,
+    count: F,
+}
+
+impl<F: FnMut(Rule)> LeftOut<'_, F> {
+    /// Whether this property stays.
+    #[inline(always)]
+    fn stays(&mut self, keys: Keys<'_>, part: &Part<'_>) -> bool {
+        let is_declared = matches!(keys, Keys::All) || keys.has(as_str(part.key));
+        let broken = match part.text() {
+            _ if !is_declared => Some(Rule::Undeclared),
+            Some(text) => self.guard.check(part.key, text),
+            None => None,
+        };
+        broken.inspect(|rule| self.note(*rule, part.key)).is_none()
+    }
+
+    #[cold]
+    fn note(&mut self, rule: Rule, key: &[u8]) {
+        (self.count)(rule);
+        if self.said.len() < KEYS_SAID_MAX && self.said.insert(key.into()) {
+            let key = as_str(key);
+            log::warn!("a property {key:?} was left out ({rule}); further ones are only counted");
+        }
+    }
+}
+
+/// Leaves out what may not leave, and of a repeated key all but the last. `N` is the most properties that the
+/// event can have: filling their room on the stack is half of what admission costs.
+fn choose<'a, const N: usize>(
+    keys: Keys<'_>,
+    bytes: &'a [u8],
+    parts: Parts<'a>,
+    left_out: &mut LeftOut<'_, impl FnMut(Rule)>,
+) -> Cow<'a, [u8]> {
     let count_at = 1 + parts.name.len();
     let mut room = [Part::default(); N];
-    let mut len = 0;
+    let (mut len, mut stay) = (0, 0_u32);
     for part in parts {
         let Some(place) = room.get_mut(len) else { break };
         *place = part;
+        stay |= u32::from(left_out.stays(keys, &part)) << len;
         len += 1;
     }
     let all = &room[..len];
-    let is_declared = |part: &Part<'_>| matches!(keys, Keys::All) || keys.has(as_str(part.key));
     let is_last = |at: usize| all[at + 1..].iter().all(|later| later.key != all[at].key);
-    let redacted = all.iter().filter(|part| !is_declared(part)).count() as u64;
-    if redacted == 0 && (0..len).all(is_last) {
-        return Admitted { bytes: Cow::Borrowed(bytes), redacted };
+    if stay.count_ones() as usize == len && (0..len).all(is_last) {
+        return Cow::Borrowed(bytes);
     }
     let mut shorter = bytes[..=count_at].to_vec();
     shorter[count_at] = 0;
-    for (_, part) in all.iter().enumerate().filter(|(at, part)| is_declared(part) && is_last(*at)) {
+    for (_, part) in all.iter().enumerate().filter(|(at, _)| stay >> at & 1 == 1 && is_last(*at)) {
         shorter.extend_from_slice(part.bytes);
         shorter[count_at] += 1;
     }
-    Admitted { bytes: Cow::Owned(shorter), redacted }
+    Cow::Owned(shorter)
 }
 
 /// Names and keys are UTF-8 by the type of what they were made from.
@@ -75,48 +136,91 @@ fn as_str(bytes: &[u8]) -> &str {
 mod tests {
     use super::*;
     use crate::Event;
+    use crate::product::Integrations;
 
-    fn worker() -> Declared {
-        Declared::Only {
+    fn admission(declared: Declared) -> Admission {
+        Admission::with(declared, Machine::default())
+    }
+
+    fn worker() -> Admission {
+        admission(Declared::Only {
             events: [("job_finished".into(), ["rows".into(), "ok".into()].into())].into(),
-            integrations: Some(["integration".into()].into()),
-        }
+            integrations: Integrations::any(),
+        })
+    }
+
+    /// What is left of an event, and the rules by which the rest was left out.
+    fn admit(mut admission: Admission, event: &Event) -> Result<(Vec<u8>, Vec<Rule>), Refusal> {
+        let mut rules = Vec::new();
+        let bytes = admission.admit(event.bytes(), false, |rule| rules.push(rule))?.into_owned();
+        Ok((bytes, rules))
     }
 
     #[test]
     fn a_repeated_key_keeps_its_last_value() {
         let event = Event::new("e").with("a", 1).with("b", true).with("a", "two");
-        let admitted = admit(&Declared::Any, event.bytes()).unwrap();
-        assert_eq!(admitted.bytes, Event::new("e").with("b", true).with("a", "two").bytes());
-        assert_eq!(admitted.redacted, 0);
+        let (bytes, rules) = admit(admission(Declared::Any), &event).unwrap();
+        assert_eq!(bytes, Event::new("e").with("b", true).with("a", "two").bytes());
+        assert_eq!(rules, []);
+    }
+
+    #[test]
+    fn a_value_that_is_stopped_does_not_give_way_to_an_earlier_one() {
+        let event = Event::new("e").with("a", "one").with("b", true).with("a", "/etc/two");
+        let (bytes, rules) = admit(admission(Declared::Any), &event).unwrap();
+        assert_eq!(bytes, Event::new("e").with("b", true).bytes());
+        assert_eq!(rules, [Rule::Path]);
     }
 
     #[test]
     fn what_is_declared_passes_unchanged() {
         let event = Event::new("job_finished").with("rows", 10).with("ok", true);
-        let admitted = admit(&worker(), event.bytes()).unwrap();
-        assert!(matches!(admitted.bytes, Cow::Borrowed(_)));
+        assert!(matches!(worker().admit(event.bytes(), false, |_| {}), Ok(Cow::Borrowed(_))));
     }
 
     #[test]
     fn an_undeclared_key_is_left_out_and_counted() {
         let event = Event::new("job_finished").with("user", "me").with("rows", 10).with("host", 1.5);
-        let admitted = admit(&worker(), event.bytes()).unwrap();
-        assert_eq!(admitted.bytes, Event::new("job_finished").with("rows", 10).bytes());
-        assert_eq!(admitted.redacted, 2);
+        let (bytes, rules) = admit(worker(), &event).unwrap();
+        assert_eq!(bytes, Event::new("job_finished").with("rows", 10).bytes());
+        assert_eq!(rules, [Rule::Undeclared, Rule::Undeclared]);
+    }
+
+    #[test]
+    fn a_property_that_gives_something_away_is_left_out_and_the_event_stays() {
+        let many = |event, ok: &str| (0..12).fold(event, |event: Event, i| event.with(format!("{ok}{i}"), i));
+        let event = many(Event::new("job_finished").with("rows", "me@example.com"), "k");
+        let (bytes, rules) = admit(admission(Declared::Any), &event).unwrap();
+        assert_eq!(bytes, many(Event::new("job_finished"), "k").bytes());
+        assert_eq!(rules, [Rule::Email]);
+        let event = Event::new("job_finished").with("rows", "/etc/passwd").with("ok", "10.0.0.1");
+        let (bytes, rules) = admit(worker(), &event).unwrap();
+        assert_eq!(bytes, Event::new("job_finished").bytes());
+        assert_eq!(rules, [Rule::Path, Rule::Ip]);
     }
 
     #[test]
     fn an_undeclared_event_is_refused() {
-        assert_eq!(admit(&worker(), Event::new("job_started").bytes()), Err(Refusal::Undeclared));
-        assert!(admit(&worker(), Event::new("aws:deployed").with("integration", "aws").bytes()).is_ok());
+        assert_eq!(admit(worker(), &Event::new("job_started")), Err(Refusal::Undeclared));
+        assert!(admit(worker(), &Event::new("aws:deployed").with("integration", "aws")).is_ok());
+        assert!(worker().admit(Event::new("first_job").bytes(), true, |_| {}).is_ok());
+    }
+
+    #[test]
+    fn the_keys_that_are_said_have_an_end() {
+        let mut admission = admission(Declared::Any);
+        for number in 0..2 * KEYS_SAID_MAX {
+            let event = Event::new("e").with(format!("k{number}"), "/etc/passwd");
+            admission.admit(event.bytes(), false, |_| {}).unwrap();
+        }
+        assert_eq!(admission.said.len(), KEYS_SAID_MAX);
     }
 
     #[test]
     fn the_cut_bytes_of_an_event_are_refused_or_shorter_but_never_a_panic() {
         let event = Event::new("e").with("a", 1).with("b", 1.5).with("c", "three").with("d", i64::MIN);
         for len in 0..event.bytes().len() {
-            let _ = admit(&Declared::Any, &event.bytes()[..len]);
+            let _ = admission(Declared::Any).admit(&event.bytes()[..len], false, |_| {});
         }
     }
 }

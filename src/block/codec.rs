@@ -19,6 +19,9 @@ const MAGIC: [u8; 2] = [0xb1, 0x0c];
 const VERSION: u8 = 1;
 const FLAG_LZ4: u8 = 1;
 
+/// Most fields that a record has grown by, each of which is one byte when it is zero or empty.
+const FIELDS_GROWN_MAX: usize = 8;
+
 /// bincode's standard: little endian, variable integers. The limit bounds what a length can promise.
 const BINCODE: Configuration<LittleEndian, Varint, Limit<{ 2 * BLOCK_RAW_BYTES_MAX }>> =
     bincode::config::standard().with_limit();
@@ -57,13 +60,16 @@ pub(crate) enum BlockError {
 pub(crate) struct Counts {
     /// Events that were never written, by the number of the reason.
     pub(crate) refused: Vec<(u8, u64)>,
-    /// Properties that were left out.
-    pub(crate) redacted: u64,
+    /// Properties that were left out because nobody declared them.
+    pub(crate) undeclared: u64,
     /// Places where bytes were damaged, a cut tail among them.
     pub(crate) damaged: u64,
     /// Events of other journals that this writer removed, by destination and number of the reason: accepted
     /// there, and dropped.
     pub(crate) removed: Vec<(String, u8, u64)>,
+    /// Properties that the privacy guard left out, by its rule's word: a version that does not know a rule
+    /// passes it on. Later than the fields above.
+    pub(crate) guarded: Vec<(String, u64)>,
 }
 
 impl Counts {
@@ -75,8 +81,14 @@ impl Counts {
                 None => self.refused.push((reason, count)),
             }
         }
-        self.redacted += more.redacted;
+        self.undeclared += more.undeclared;
         self.damaged += more.damaged;
+        for (rule, count) in &more.guarded {
+            match self.guarded.iter_mut().find(|(known, _)| known == rule) {
+                Some((_, sum)) => *sum += count,
+                None => self.guarded.push((rule.clone(), *count)),
+            }
+        }
         for (destination, reason, events) in &more.removed {
             self.remove_as(destination, *reason, *events);
         }
@@ -102,11 +114,15 @@ impl Counts {
         let was =
             |reason| before.refused.iter().find(|(known, _)| *known == reason).map_or(0, |(_, sum)| *sum);
         let refused = self.refused.iter().map(|&(reason, sum)| (reason, sum - was(reason)));
+        let was =
+            |rule: &str| before.guarded.iter().find(|(known, _)| known == rule).map_or(0, |(_, sum)| *sum);
+        let guarded = self.guarded.iter().map(|(rule, sum)| (rule.clone(), sum - was(rule)));
         Counts {
             refused: refused.filter(|(_, count)| *count > 0).collect(),
-            redacted: self.redacted - before.redacted,
+            undeclared: self.undeclared - before.undeclared,
             damaged: self.damaged - before.damaged,
             removed: self.removed.get(before.removed.len()..).unwrap_or_default().to_vec(),
+            guarded: guarded.filter(|(_, count)| *count > 0).collect(),
         }
     }
 
@@ -171,6 +187,12 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BlockError>
         Ok((record, _)) => Ok(record),
         Err(_) => Err(BlockError::Damaged("a record cannot be decoded")),
     }
+}
+
+/// Decodes a small record that has grown since its first version: what an earlier one did not write, at its end,
+/// reads as zero and empty. Whoever calls it knows by a sum that nothing was cut off.
+pub(crate) fn decode_grown<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BlockError> {
+    decode(bytes).or_else(|_| decode(&[bytes, &[0; FIELDS_GROWN_MAX]].concat()))
 }
 
 /// Reads the block at the start of `bytes`.
@@ -279,7 +301,14 @@ impl<'a> Block<'a> {
 
     /// The record of an origin, counts or end block.
     pub(crate) fn note<T: DeserializeOwned>(&self) -> Result<T, BlockError> {
-        decode(&self.raw()?)
+        decode_grown(&self.raw()?)
+    }
+
+    /// The name of its first event: a milestone's block has no other.
+    pub(crate) fn first_name(&self) -> Option<String> {
+        let raw = self.raw().ok()?;
+        let record = self.records(&raw).next()?.ok()?;
+        Some(record.name.to_owned())
     }
 
     /// The body before LZ4.
@@ -384,6 +413,16 @@ mod tests {
                 event = event.with(key, value.clone());
             }
             prop_assert_eq!(event.bytes(), encode(&(name, properties)));
+        }
+
+        #[test]
+        fn counts_of_the_first_version_are_read(
+            refused in prop::collection::vec(any::<(u8, u64)>(), 0..4), undeclared in any::<u64>(), damaged in any::<u64>(),
+            removed in prop::collection::vec((".{0,9}", any::<u8>(), any::<u64>()), 0..4),
+        ) {
+            let first = encode(&(&refused, undeclared, damaged, &removed));
+            let read: Counts = decode_grown(&first).unwrap();
+            prop_assert_eq!(read, Counts { refused, undeclared, damaged, removed, guarded: Vec::new() });
         }
 
         #[test]

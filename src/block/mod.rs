@@ -36,7 +36,7 @@ mod origin;
 pub(crate) use address::{Address, Epoch, JournalId, event_id, milestone_id};
 pub(crate) use builder::{BlockBuilder, single};
 pub(crate) use codec::{
-    Block, BlockError, Counts, End, Record, decode, encode, find_block, read_block, write_note,
+    Block, BlockError, Counts, End, Record, decode, decode_grown, encode, find_block, read_block, write_note,
 };
 pub use dropped::DropReason;
 pub(crate) use origin::{Origin, OriginId};

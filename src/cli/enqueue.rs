@@ -43,7 +43,8 @@ struct Line {
 
 impl Enqueue {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
-        let admin = common.builder()?.admin()?;
+        let builder = common.builder()?;
+        let admin = builder.clone().admin()?;
         let is_declared = |name: &str| match admin.is_declared(name) {
             true => Ok(()),
             false => Err(Objection::Usage(format!("the product declares no event {name:?}"))),
@@ -60,7 +61,7 @@ impl Enqueue {
         if let Some(reason) = admin.refusal() {
             return Err(Objection::Refused(reason).into());
         }
-        let client = common.builder()?.build()?;
+        let client = builder.build()?;
         let mut bad_lines = 0;
         match event {
             Some(event) => put(&client, event, None)?,
@@ -81,8 +82,8 @@ impl Enqueue {
         }
         let durable = client.sync(SYNC_TIMEOUT).and_then(|()| client.shutdown(SYNC_TIMEOUT));
         let stats = client.stats();
-        if stats.redacted > 0 {
-            eprintln!("milepost: {} undeclared properties were left out", thousands(stats.redacted));
+        for (rule, properties) in &stats.redacted {
+            eprintln!("milepost: {} properties were left out ({rule})", thousands(*properties));
         }
         if common.json {
             let refused: BTreeMap<&str, u64> =

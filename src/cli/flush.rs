@@ -17,7 +17,8 @@ pub(super) struct Flush {
     /// Where to: the whole URL. Defaults to MILEPOST_ENDPOINT, then to the product's
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// `otlp` or `otlp-json`. Defaults to MILEPOST_FORMAT, then to the product's, then to otlp
+    /// One of otlp, otlp-json, prefect-events, ndjson, amplitude, webhook, cloudevents. Defaults to
+    /// MILEPOST_FORMAT, then to the product's, then to otlp
     #[arg(long, value_parser = str::parse::<Format>)]
     format: Option<Format>,
     /// A header of every request, as 'NAME: VALUE'; it is never printed

@@ -1,11 +1,14 @@
 //! `milepost milestone`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::Common;
 use super::output::{DONE, Objection, print_json, print_line};
+
+/// How long `milestones.json` is waited for.
+const SHOWN_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub(super) struct Milestone {
@@ -15,16 +18,25 @@ pub(super) struct Milestone {
 
 impl Milestone {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
-        let admin = common.builder()?.admin()?;
+        let builder = common.builder()?;
+        let admin = builder.clone().admin()?;
         if !admin.is_milestone(&self.name) {
             return Err(Objection::Usage(format!("the product declares no milestone {:?}", self.name)).into());
         }
         if let Some(reason) = admin.refusal() {
             return Err(Objection::Refused(reason).into());
         }
-        let client = common.builder()?.build()?;
+        if let Some(objection) = admin.milestones_objection() {
+            return Err(Objection::Refused(format!("the milestone does not count: {objection}")).into());
+        }
+        let client = builder.build()?;
         client.milestone(&self.name)?;
         client.sync(Duration::from_secs(30))?;
+        // A worker shows it in a moment; where somebody else holds the spool, it is durable all the same.
+        let deadline = Instant::now() + SHOWN_WAIT;
+        while !admin.is_reached(&self.name) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         client.shutdown(Duration::from_secs(30))?;
         match common.json {
             true => print_json(&serde_json::json!({ "milestone": self.name }))?,

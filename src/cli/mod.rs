@@ -12,9 +12,11 @@ mod logger;
 mod milestone;
 mod output;
 mod peek;
+mod privacy;
 mod purge;
 mod status;
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,6 +24,9 @@ use clap::{Args, Parser, Subcommand};
 use milepost::{Client, ClientBuilder, Product};
 
 use output::Failure;
+
+/// Most of standard input that is read as a product file.
+const PRODUCT_BYTES_MAX: u64 = 1 << 20;
 
 /// An offline-first event queue with a disk spool.
 #[derive(Parser)]
@@ -36,7 +41,7 @@ struct Cli {
 /// Whose usage it is about, and how to answer.
 #[derive(Args)]
 struct Common {
-    /// `prefect`, or a product file in TOML
+    /// `prefect`, or a product file in TOML; `-` reads one on standard input
     #[arg(
         long,
         global = true,
@@ -69,6 +74,8 @@ enum Command {
     Status,
     /// Shows what would be sent
     Peek(peek::Peek),
+    /// Says what may leave this machine, and what never does
+    Privacy(privacy::Privacy),
     /// Delivers now what waits
     Flush(flush::Flush),
     /// Shows what a receiver refused for good
@@ -87,18 +94,22 @@ enum Command {
 }
 
 impl Common {
-    fn product(&self) -> milepost::Result<Product> {
+    fn product(&self) -> anyhow::Result<Product> {
         let version = || self.product_version.clone().unwrap_or_else(|| "unknown".into());
         let runtime = self.runtime_version.clone().unwrap_or_default();
-        match (self.product.as_str(), &self.product_version) {
-            ("prefect", _) => Ok(Product::prefect(version()).runtime("python", runtime)),
-            (file, None) => Product::from_file(file),
-            (file, Some(version)) => Ok(Product::from_file(file)?.version(version)),
-        }
+        let product = match self.product.as_str() {
+            "prefect" => return Ok(Product::prefect(version()).runtime("python", runtime)),
+            "-" => Product::from_toml(&std::io::read_to_string(std::io::stdin().take(PRODUCT_BYTES_MAX))?),
+            file => Product::from_file(file),
+        }?;
+        Ok(match &self.product_version {
+            Some(version) => product.version(version),
+            None => product,
+        })
     }
 
     /// A builder for the product that was named.
-    fn builder(&self) -> milepost::Result<ClientBuilder> {
+    fn builder(&self) -> anyhow::Result<ClientBuilder> {
         let builder = Client::builder(self.product()?);
         Ok(match &self.home {
             Some(home) => builder.home(home),
@@ -121,6 +132,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Milestone(command) => command.run(common),
         Command::Status => status::run(common),
         Command::Peek(command) => command.run(common),
+        Command::Privacy(command) => command.run(common),
         Command::Flush(command) => command.run(common),
         Command::Dead(command) => command.run(common),
         Command::Config(command) => command.run(common),

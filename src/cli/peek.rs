@@ -1,25 +1,22 @@
 //! `milepost peek`.
 
-use clap::{Args, ValueEnum};
+use std::io::{self, Write};
+
+use clap::Args;
 use milepost::Format;
 
 use super::Common;
-use super::output::{DONE, print_json, print_line};
+use super::output::{DONE, print_json};
 
 #[derive(Args)]
 pub(super) struct Peek {
     /// At most so many events; all by default
     #[arg(short, value_name = "N")]
     number: Option<u64>,
-    /// `ndjson`: an event a line; `otlp-json`: the bodies as they would be sent, a line each
-    #[arg(long, default_value = "ndjson")]
-    format: PeekFormat,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum PeekFormat {
-    Ndjson,
-    OtlpJson,
+    /// The bodies of the requests that a flush in this format would make, byte for byte, before gzip and without a
+    /// key; by default an event a line, for people and scripts
+    #[arg(long, value_parser = str::parse::<Format>)]
+    format: Option<Format>,
 }
 
 impl Peek {
@@ -28,18 +25,27 @@ impl Peek {
         let mut left = self.number.unwrap_or(u64::MAX);
         let mut printed = Ok(());
         match self.format {
-            PeekFormat::Ndjson if left == 0 => {}
-            PeekFormat::Ndjson => admin.peek(&mut |event| {
+            None if left == 0 => {}
+            None => admin.peek(&mut |event| {
                 printed = print_json(&event);
                 left -= 1;
                 left > 0 && printed.is_ok()
             })?,
-            PeekFormat::OtlpJson => admin.peek_bodies(Format::OtlpJson, left, &mut |body| {
+            Some(format) => admin.peek_bodies(format, left, &mut |body| {
                 if printed.is_ok() {
-                    printed = print_line(&String::from_utf8_lossy(body));
+                    printed = print_body(format, body);
                 }
             })?,
         }
         printed.map(|()| DONE)
+    }
+}
+
+/// Prints a body, and ends its line where it is text without one. A reader that has gone away is no failure.
+fn print_body(format: Format, body: &[u8]) -> anyhow::Result<()> {
+    let end: &[u8] = if format.is_text() && !body.ends_with(b"\n") { b"\n" } else { b"" };
+    match io::stdout().lock().write_all(&[body, end].concat()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }

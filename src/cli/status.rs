@@ -1,6 +1,6 @@
 //! `milepost status`.
 
-use milepost::Status;
+use milepost::{OwnerStatus, Status};
 
 use super::Common;
 use super::output::{DONE, print_json, print_line, thousands};
@@ -17,6 +17,14 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
     Ok(DONE)
 }
 
+fn owner(owner: &OwnerStatus) -> String {
+    let pid = owner.pid.map_or_else(|| "one that ended".into(), |pid| format!("process {pid}"));
+    match &owner.silent_since {
+        Some(since) => format!("{pid}: lock held, no sign of life since {since}"),
+        None => pid,
+    }
+}
+
 fn rows(status: &Status) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
@@ -24,10 +32,7 @@ fn rows(status: &Status) -> Vec<(String, String)> {
     row("mode", status.mode.into());
     row("directory", format!("{} ({} bytes)", status.directory, thousands(status.disk_bytes)));
     row("device id", status.device_id.clone().unwrap_or_else(|| "none".into()));
-    row(
-        "owner",
-        status.owner.as_ref().map_or_else(|| "nobody".into(), |owner| format!("process {}", owner.pid)),
-    );
+    row("owner", status.owner.as_ref().map_or_else(|| "nobody".into(), owner));
     row("accepted", thousands(status.accepted));
     row("delivered", thousands(status.delivered));
     let waiting = &status.waiting;
@@ -45,7 +50,9 @@ fn rows(status: &Status) -> Vec<(String, String)> {
     for (reason, events) in &status.refused {
         row("refused", format!("{} ({reason})", thousands(*events)));
     }
-    row("redacted", thousands(status.redacted));
+    for (rule, properties) in &status.redacted {
+        row("redacted", format!("{} ({rule})", thousands(*properties)));
+    }
     row("damaged", thousands(status.damaged));
     for destination in &status.destinations {
         let mut words = vec![format!(

@@ -28,6 +28,11 @@ const CI: [&str; 16] = [
     "CI_NAME",
 ];
 
+/// Whether this is a continuous-integration host.
+pub(crate) fn is_ci() -> bool {
+    CI.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
 /// What a process is told by its environment.
 pub(crate) struct Environment<'a> {
     /// Looks a variable up.

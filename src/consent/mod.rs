@@ -23,7 +23,7 @@ mod watch;
 mod words;
 
 pub(crate) use edit::{EditError, Edited, SettingsFile};
-pub(crate) use facts::{Environment, Sources};
+pub(crate) use facts::{Environment, Sources, is_ci};
 pub(crate) use file::Stamp;
 pub(crate) use state::State;
 pub(crate) use watch::Watch;

@@ -12,9 +12,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::answer::one_line;
 use super::backoff::Pace;
-use super::http::{Call, Transport};
+use super::http::{Call, Request, Transport};
 use super::wire::{Damage, pack};
-use super::{Disposition, Format, Parcel, disposition};
+use super::{Disposition, Parcel, Wire, disposition};
 use crate::clock;
 use crate::installation::Identity;
 use crate::limits::{CONSENT_GAP, COURIER_END_WAIT, COURIER_JOBS_MAX};
@@ -67,7 +67,7 @@ impl Courier {
     /// Starts the thread `milepost-courier-{number}`.
     pub(crate) fn spawn(
         number: usize,
-        format: Format,
+        wire: Wire,
         transport: Transport,
         permit: Permit,
         reports: Sender<Report>,
@@ -79,7 +79,7 @@ impl Courier {
             let transport = transport.clone();
             move || {
                 let _alive: Sender<()> = alive;
-                run(&queue, &reports, |call, job| deliver(format, &transport, &permit, call, job));
+                run(&queue, &reports, |call, job| deliver(&wire, &transport, &permit, call, job));
             }
         })?;
         Ok(Self { jobs: Some(jobs), transport, ended, thread: Some(thread) })
@@ -127,8 +127,9 @@ fn run(jobs: &Receiver<(Call, Job)>, reports: &Sender<Report>, work: impl Fn(&Ca
     }
 }
 
-fn deliver(format: Format, transport: &Transport, permit: &Permit, call: &Call, job: &Job) -> Report {
-    let encoded = format.encode(&job.parcels);
+fn deliver(wire: &Wire, transport: &Transport, permit: &Permit, call: &Call, job: &Job) -> Report {
+    let format = wire.format;
+    let encoded = wire.encode(&job.parcels);
     let mut report = Report {
         id: job.id,
         disposition: Disposition::Ack { rejected: 0, warning: None },
@@ -154,13 +155,31 @@ fn deliver(format: Format, transport: &Transport, permit: &Permit, call: &Call, 
         let is_theirs = job.identity.clone().is_none_or(|mut identity| identity.holds());
         is_theirs && (!is_late || permit(transport, call).is_ok())
     };
-    let outcome = transport.post(call, &body, (format.content_type(), format.gzip()), job.timeout, &may);
-    report.disposition = disposition(format, &outcome);
-    if let Disposition::Ack { rejected, .. } = &mut report.disposition {
-        *rejected = (*rejected).min(report.events);
-    }
+    let request = Request {
+        body: &body,
+        content_type: wire.content_type(),
+        gzip: format.gzip(),
+        headers: &encoded.headers,
+        timeout: job.timeout,
+        may: &may,
+    };
+    let outcome = transport.post(call, &request);
+    report.disposition = within(disposition(format, &outcome), report.events);
     report.answer = outcome.ok().map(|answer| (answer.status, answer.excerpt()));
     report
+}
+
+/// A disposition that speaks of no more events than were sent.
+fn within(disposition: Disposition, sent: u64) -> Disposition {
+    match disposition {
+        Disposition::Ack { rejected, warning } => Disposition::Ack { rejected: rejected.min(sent), warning },
+        Disposition::Refuse { mut events, why } => {
+            events.retain(|event| u64::from(*event) < sent);
+            // It named none that it was sent: one of them is bad all the same.
+            if events.is_empty() { Disposition::Split { why } } else { Disposition::Refuse { events, why } }
+        }
+        other => other,
+    }
 }
 
 fn panicked(id: u64, panic: &(dyn Any + Send)) -> Report {
@@ -183,8 +202,8 @@ mod tests {
     use super::*;
     use crate::Event;
     use crate::block::{BlockBuilder, Class, JournalId, Origin};
-    use crate::delivery::Endpoint;
     use crate::delivery::receiver::{Receiver, Reply};
+    use crate::delivery::{Endpoint, Format};
 
     /// Long enough that no test passes because it ran out.
     const LONG: Duration = Duration::from_secs(60);
@@ -210,7 +229,8 @@ mod tests {
         let endpoint = Endpoint::parse(&receiver.url("/v1/logs"), false).unwrap();
         let (reports, incoming) = crossbeam_channel::unbounded();
         let transport = Transport::new(&endpoint, Vec::new()).unwrap();
-        (Courier::spawn(0, Format::Otlp, transport, Arc::new(|_, _| Ok(())), reports).unwrap(), incoming)
+        let wire = Wire::new(Format::Otlp, &mut Vec::new());
+        (Courier::spawn(0, wire, transport, Arc::new(|_, _| Ok(())), reports).unwrap(), incoming)
     }
 
     #[test]
@@ -259,7 +279,8 @@ mod tests {
         let (reports, incoming) = crossbeam_channel::unbounded();
         let transport = Transport::new(&endpoint, Vec::new()).unwrap();
         let permit: Permit = Arc::new(|_, _| Err("nobody may".into()));
-        let courier = Courier::spawn(0, Format::Otlp, transport, permit, reports).unwrap();
+        let wire = Wire::new(Format::Otlp, &mut Vec::new());
+        let courier = Courier::spawn(0, wire, transport, permit, reports).unwrap();
         courier.send(job(1, 1)).unwrap();
         let report = incoming.recv_timeout(LONG).unwrap();
         assert!(format!("{:?}", report.disposition).starts_with("Retry { why: \"nobody may\""), "{report:?}");

@@ -1,9 +1,14 @@
 //! What an attempt means. The only place that knows statuses.
 
+use std::time::Duration;
+
 use super::answer::{Answer, NoAnswer, one_line};
 use super::backoff::Pace;
+use super::wire::Objection;
 use super::{Disposition, Format};
 use crate::limits::RETRY_AFTER_MAX;
+
+const KEY_ADVICE: &str = "set the header that carries the key: api-key";
 
 /// What became of a batch in `format`, told from the answer or its absence alone.
 ///
@@ -12,6 +17,7 @@ use crate::limits::RETRY_AFTER_MAX;
 /// | 2xx of the receiver's own kind | ack |
 /// | nothing; 408, 425, 429, 5xx | retry |
 /// | 400, 413, 422 | split |
+/// | 400 that names bad events, where the format has words for it | refuse these |
 /// | 401, 403, 404, 415 and every other 4xx, a redirect, any other 2xx | hold |
 ///
 /// Only an ack and a split can cost an event. So whatever is not known for certain is a hold: a wrong key or
@@ -25,14 +31,25 @@ pub(crate) fn disposition(format: Format, outcome: &Result<Answer, NoAnswer>) ->
     };
     match answer.status {
         200..=299 => success(format, answer),
-        408 | 425 | 429 | 500..=599 => Disposition::Retry {
-            why: said(format, answer),
-            after: answer.retry_after.map(|after| after.min(RETRY_AFTER_MAX)),
-            pace: Pace::Refused,
+        408 | 425 | 429 | 500..=599 => {
+            Disposition::Retry { why: said(format, answer), after: wait(format, answer), pace: Pace::Refused }
+        }
+        400 => match format.objection(answer) {
+            Some(Objection::Events(events)) => Disposition::Refuse { events, why: said(format, answer) },
+            Some(Objection::Key) => {
+                Disposition::Hold { why: format!("{}: {KEY_ADVICE}", said(format, answer)) }
+            }
+            None => Disposition::Split { why: said(format, answer) },
         },
-        400 | 413 | 422 => Disposition::Split { why: said(format, answer) },
+        413 | 422 => Disposition::Split { why: said(format, answer) },
         _ => Disposition::Hold { why: format!("{}: {}", said(format, answer), advice(answer)) },
     }
+}
+
+/// What the receiver asks for, within reason.
+fn wait(format: Format, answer: &Answer) -> Option<Duration> {
+    let throttled = if answer.status == 429 { format.throttled() } else { None };
+    answer.retry_after.or(throttled).map(|after| after.min(RETRY_AFTER_MAX))
 }
 
 fn success(format: Format, answer: &Answer) -> Disposition {
@@ -80,8 +97,6 @@ fn advice(answer: &Answer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn answer(status: u16, content_type: &str, body: impl AsRef<[u8]>) -> Answer {
@@ -98,6 +113,7 @@ mod tests {
             Disposition::Ack { .. } => "ack",
             Disposition::Retry { .. } => "retry",
             Disposition::Split { .. } => "split",
+            Disposition::Refuse { .. } => "refuse",
             Disposition::Hold { .. } => "hold",
         }
     }
@@ -158,6 +174,76 @@ mod tests {
         assert_eq!(json(r#"{"partialSuccess":{"errorMessage":"be quick"}}"#), ack(0, Some("be quick")));
         assert_eq!(json(r#"{"partialSuccess":{"rejectedLogRecords":-1,"errorMessage":""}}"#), ack(0, None));
         assert_eq!(of(answer(200, "application/x-protobuf", b"\x0a\x04\x08\x03\x12\x00")), ack(3, None));
+    }
+
+    #[test]
+    fn amplitude_names_bad_events_and_bad_keys() {
+        let of = |status, body: &str| {
+            disposition(Format::Amplitude, &Ok(answer(status, "application/json", body)))
+        };
+        let bad = r#"{"code":400,"error":"Request has invalid fields","events_with_invalid_fields":{"time":[4,1]},
+            "events_with_missing_fields":{"event_type":[2]},"silenced_events":[1,7],"eps_threshold":0}"#;
+        let why = "answered 400 (Request has invalid fields)".to_owned();
+        assert_eq!(of(400, bad), Disposition::Refuse { events: vec![1, 2, 4, 7], why });
+        for key in [
+            r#"{"code":400,"error":"Invalid API key: K"}"#,
+            r#"{"code":400,"error":"Request missing required field","missing_field":"api_key"}"#,
+        ] {
+            assert_eq!(word(&of(400, key)), "hold", "{key}");
+        }
+        for other in [r#"{"code":400,"error":"Invalid request"}"#, r#"{"silenced_events":[]}"#, "", "<html>"]
+        {
+            assert_eq!(word(&of(400, other)), "split", "{other}");
+        }
+        assert_eq!(word(&of(200, r#"{"code":200,"events_ingested":2}"#)), "ack");
+        let Disposition::Retry { after, .. } = of(429, r#"{"code":429,"throttled_events":[0]}"#) else {
+            panic!("no retry")
+        };
+        assert_eq!(after, Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_login_page_is_no_receiver_of_any_format() {
+        for format in Format::ALL {
+            let of = |status, content_type, body: &str| {
+                word(&disposition(format, &Ok(answer(status, content_type, body))))
+            };
+            assert_eq!(of(200, "text/html", "<html>"), "hold", "{format}");
+            assert_eq!(of(200, "", "<html>"), "hold", "{format}");
+            assert_eq!(of(204, "", ""), "ack", "{format}");
+            assert_eq!(of(200, "application/json", "{}"), "ack", "{format}");
+        }
+        // Receivers of lines answer whatever they like.
+        assert_eq!(word(&disposition(Format::Ndjson, &Ok(answer(200, "text/plain", "ok")))), "ack");
+        assert_eq!(word(&disposition(Format::PrefectEvents, &Ok(answer(200, "text/plain", "ok")))), "hold");
+    }
+
+    #[test]
+    fn receivers_of_all_kinds_are_quoted() {
+        let why = |format, content_type, body: &str| match disposition(
+            format,
+            &Ok(answer(422, content_type, body)),
+        ) {
+            Disposition::Split { why } => why,
+            other => panic!("{other:?}"),
+        };
+        let json = "application/json";
+        let cases = [
+            (
+                Format::PrefectEvents,
+                json,
+                r#"{"detail":[{"loc":["body",0],"msg":"not a UUID"}]}"#,
+                "(not a UUID)",
+            ),
+            (Format::Webhook, json, r#"{"error":{"message":"no"}}"#, "(no)"),
+            (Format::CloudEvents, json, r#"{"title":"bad"}"#, "(bad)"),
+            (Format::Ndjson, "text/plain; charset=UTF-8", "Code: 26,\n e", "(Code: 26,  e)"),
+            (Format::Ndjson, "text/html", "<p>", "answered 422"),
+        ];
+        for (format, content_type, body, words) in cases {
+            let why = why(format, content_type, body);
+            assert!(why.ends_with(words), "{why}");
+        }
     }
 
     #[test]

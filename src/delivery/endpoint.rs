@@ -70,6 +70,11 @@ impl Endpoint {
         self.loopback
     }
 
+    /// Whether others on the way can read and change what is sent, which somebody allowed.
+    pub(crate) fn is_plain_to_others(&self) -> bool {
+        !self.loopback && self.uri.scheme_str() == Some("http")
+    }
+
     /// The whole URL, which may hold a key: to tell endpoints apart, never to be printed.
     pub(crate) fn url(&self) -> String {
         self.uri.to_string()

@@ -46,6 +46,21 @@ pub(crate) struct Call {
     interrupted: Arc<AtomicBool>,
 }
 
+/// What is posted.
+pub(crate) struct Request<'a> {
+    pub(crate) body: &'a [u8],
+    pub(crate) content_type: &'a str,
+    /// Whether `body` is packed.
+    pub(crate) gzip: bool,
+    /// Headers of this request alone.
+    pub(crate) headers: &'a [(&'static str, String)],
+    /// For the request as a whole.
+    pub(crate) timeout: Duration,
+    /// Asked as the body is handed to the kernel: by saying no it ends the request. From its last word to the bytes on
+    /// their way it is some microseconds.
+    pub(crate) may: &'a dyn Fn() -> bool,
+}
+
 impl Transport {
     /// # Errors
     ///
@@ -62,30 +77,25 @@ impl Transport {
         self.call.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends `body` and waits at most `timeout` for all of it: name, connection, request, answer.
+    /// Sends a request and waits at most its time for all of it: name, connection, request, answer.
     ///
-    /// `may` is asked as the body is handed to the kernel, and ends the request by saying no: from its last word to
-    /// the bytes on their way it is some microseconds. There is an answer as soon as its head is there; a body that
-    /// then fails to arrive is cut short.
-    pub(crate) fn post(
-        &self,
-        call: &Call,
-        body: &[u8],
-        (content_type, gzip): (&str, bool),
-        timeout: Duration,
-        may: &dyn Fn() -> bool,
-    ) -> Result<Answer, NoAnswer> {
+    /// There is an answer as soon as its head is there; a body that then fails to arrive is cut short.
+    pub(crate) fn post(&self, call: &Call, what: &Request<'_>) -> Result<Answer, NoAnswer> {
         let failed = |err| if call.is_interrupted() { NoAnswer::Interrupted } else { no_answer(err) };
-        let request = call.agent.post(self.endpoint.uri()).config().timeout_global(Some(timeout)).build();
-        let request = request.header(header::CONTENT_TYPE, content_type);
-        let mut request = request.header(header::CONTENT_LENGTH, body.len().to_string());
-        if gzip {
+        let timeout = Some(what.timeout);
+        let request = call.agent.post(self.endpoint.uri()).config().timeout_global(timeout).build();
+        let request = request.header(header::CONTENT_TYPE, what.content_type);
+        let mut request = request.header(header::CONTENT_LENGTH, what.body.len().to_string());
+        if what.gzip {
             request = request.header(header::CONTENT_ENCODING, "gzip");
+        }
+        for (name, value) in what.headers {
+            request = request.header(*name, value);
         }
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let mut body = Body { left: body, may };
+        let mut body = Body { left: what.body, may: what.may };
         Ok(read(request.send(SendBody::from_reader(&mut body)).map_err(failed)?))
     }
 
@@ -244,8 +254,19 @@ mod tests {
         Transport::new(&endpoint, vec![("X-Api-Key".into(), "s3cret".into())]).unwrap()
     }
 
+    fn request(timeout: Duration) -> Request<'static> {
+        Request {
+            body: b"body",
+            content_type: "application/json",
+            gzip: false,
+            headers: &[],
+            timeout,
+            may: &|| true,
+        }
+    }
+
     fn post(transport: &Transport) -> Result<Answer, NoAnswer> {
-        transport.post(&transport.call(), b"body", ("application/json", false), LONG, &|| true)
+        transport.post(&transport.call(), &request(LONG))
     }
 
     #[test]
@@ -253,9 +274,9 @@ mod tests {
         let receiver = Receiver::start([Reply::ok(""), Reply::ok("{}")]);
         let transport = transport(&receiver);
         assert_eq!(post(&transport).unwrap().status, 200);
-        let answer = transport
-            .post(&transport.call(), b"packed", ("application/x-protobuf", true), LONG, &|| true)
-            .unwrap();
+        let headers = [("idempotency-key", "7".to_owned())];
+        let packed = Request { gzip: true, headers: &headers, ..request(LONG) };
+        let answer = transport.post(&transport.call(), &packed).unwrap();
         assert_eq!(answer.body, b"{}");
 
         let requests = receiver.requests();
@@ -272,6 +293,8 @@ mod tests {
         assert_eq!(requests[0].header("x-api-key"), Some("s3cret"));
         assert_eq!(requests[0].header("user-agent"), Some(concat!("milepost/", env!("CARGO_PKG_VERSION"))));
         assert_eq!(requests[1].header("content-encoding"), Some("gzip"));
+        let keys = [0, 1].map(|number: usize| requests[number].header("idempotency-key"));
+        assert_eq!(keys, [None, Some("7")]);
     }
 
     #[test]
@@ -312,9 +335,7 @@ mod tests {
         let transport = transport(&receiver);
         assert_eq!(post(&transport).unwrap_err(), NoAnswer::Closed);
         let short = Duration::from_millis(50);
-        let silent = transport
-            .post(&transport.call(), b"body", ("application/json", false), short, &|| true)
-            .unwrap_err();
+        let silent = transport.post(&transport.call(), &request(short)).unwrap_err();
         assert!(matches!(silent, NoAnswer::TimedOut(_)), "{silent:?}");
         // A port that only a system's service could listen at, so that no other test gets it meanwhile.
         let down = Endpoint::parse("http://127.0.0.1:1/", false).unwrap();
@@ -343,7 +364,7 @@ mod tests {
             assert_eq!(ended.join().unwrap().unwrap_err(), NoAnswer::Interrupted);
             assert!(start.elapsed() < LONG / 2);
         });
-        let late = transport.post(&early, b"body", ("application/json", false), LONG, &|| true);
+        let late = transport.post(&early, &request(LONG));
         assert_eq!(late.unwrap_err(), NoAnswer::Interrupted);
         assert_eq!(post(&transport).unwrap().status, 200);
     }

@@ -38,6 +38,7 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use http::{Call, Transport};
 pub(crate) use wire::Damage;
 pub use wire::Format;
+pub(crate) use wire::Wire;
 
 use crate::block::Origin;
 
@@ -70,6 +71,9 @@ pub(crate) enum Disposition {
     },
     /// It will not take the batch as it is: half of it may pass, and one event alone may be the cause.
     Split { why: String },
+    /// It took nothing, and named the events that it never will: their places in the batch. The others are to be
+    /// sent again.
+    Refuse { events: Vec<u32>, why: String },
     /// It, or whatever answered in its place, will take nothing before somebody changes a setting. `why` says
     /// which.
     Hold { why: String },

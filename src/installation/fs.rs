@@ -3,6 +3,7 @@
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::clock;
 
@@ -187,6 +188,17 @@ pub(crate) fn create_directories(directory: &Path) -> io::Result<()> {
     match sys::create_directory(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => sync_directory(parent),
+    }
+}
+
+/// What tells one state of a file from another without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamp(Option<(u64, Option<SystemTime>, (u64, u64))>);
+
+impl Stamp {
+    pub(crate) fn of(path: &Path) -> Self {
+        let found = std::fs::symlink_metadata(path).ok();
+        Self(found.map(|found| (found.len(), found.modified().ok(), sys::identity(&found))))
     }
 }
 

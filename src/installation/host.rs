@@ -27,6 +27,14 @@ impl Host {
     }
 }
 
+/// The name by which the machine calls itself, if it has one.
+pub(crate) fn node_name() -> Option<String> {
+    #[cfg(unix)]
+    return Some(rustix::system::uname().nodename().to_string_lossy().into_owned());
+    #[cfg(not(unix))]
+    None
+}
+
 /// Whether this is a container, by the markers that Docker, Podman and Kubernetes document.
 pub(crate) fn is_container() -> bool {
     ["/.dockerenv", "/run/.containerenv"].iter().any(|marker| Path::new(marker).exists())

@@ -7,13 +7,15 @@ mod device_id;
 pub(crate) mod fs;
 mod host;
 mod identity;
+mod milestones;
 
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use host::{Host, is_container};
+pub(crate) use host::{Host, is_container, node_name};
 pub(crate) use identity::Identity;
+pub(crate) use milestones::{Milestones, MilestonesError, legible};
 
 /// The telemetry directory and the names in it.
 #[derive(Debug, Clone)]
@@ -74,6 +76,21 @@ impl Installation {
         self.directory.join("turn")
     }
 
+    /// Which milestones were reached, for the product's own code.
+    pub(crate) fn milestones(&self) -> PathBuf {
+        self.directory.join("milestones.json")
+    }
+
+    /// Its presence says that the person was told.
+    pub(crate) fn notice_shown(&self) -> PathBuf {
+        self.directory.join("notice_shown")
+    }
+
+    /// When a process that ended last had another one deliver.
+    pub(crate) fn spawned(&self) -> PathBuf {
+        self.directory.join("spawned")
+    }
+
     /// Whether anybody ever opened the spool.
     pub(crate) fn has_spool(&self) -> bool {
         self.ledger().exists() || self.spool().exists()
@@ -91,7 +108,7 @@ impl Installation {
         if let Some(why) = self.exposure() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
-        let files = ["ledger", "owner.lock", "owner.next", "turn"].map(|name| (name, true));
+        let files = ["ledger", "owner.lock", "owner.next", "turn", "spawned"].map(|name| (name, true));
         let directories = ["journals", "taken", "spool"].map(|name| (name, false));
         let mut strangers = 0;
         for (name, is_file) in files.into_iter().chain(directories) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::admission::Refusal;
+use crate::admission::{Refusal, Rule};
 use crate::block::Class;
 use crate::clock;
 use crate::event::Event;
@@ -67,7 +67,7 @@ pub(crate) struct Counters {
     /// Events in whole blocks.
     pub(crate) accepted: AtomicU64,
     refused: [AtomicU64; Refusal::ALL.len()],
-    pub(crate) redacted: AtomicU64,
+    redacted: [AtomicU64; Rule::ALL.len()],
     pub(crate) damaged: AtomicU64,
 }
 
@@ -78,6 +78,15 @@ impl Counters {
 
     pub(crate) fn refused(&self, reason: Refusal) -> u64 {
         self.refused[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a property that was left out.
+    pub(super) fn redact(&self, rule: Rule) {
+        self.redacted[rule as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn redacted(&self, rule: Rule) -> u64 {
+        self.redacted[rule as usize].load(Ordering::Relaxed)
     }
 }
 

@@ -34,16 +34,18 @@ pub(crate) struct CutOut {
 
 /// Cuts events out of the journal at `path`. `None` where it is not free, of another epoch, or holds what only
 /// a newer version can read.
-pub(crate) fn cut(path: &Path, epoch: Epoch, what: Cut<'_>) -> io::Result<Option<CutOut>> {
+pub(crate) fn cut(path: &Path, epoch: Epoch, what: Cut<'_>, why: DropReason) -> io::Result<Option<CutOut>> {
     let Locked::Ours(file) = fs::lock(path)? else { return Ok(None) };
     let Ok(contents) = Contents::read(&file) else { return Ok(None) };
     if contents.header.epoch != epoch {
         return Ok(None);
     }
-    let Some(rest) = Rest::of(&contents, what) else { return Ok(None) };
+    let Some(rest) = Rest::of(&contents, what, why) else { return Ok(None) };
     let out = CutOut { removed: rest.removed, left: rest.run.next() };
     if out.removed > 0 {
-        replace(path, rest.id, &rest.bytes)?;
+        let written = file.metadata()?.modified()?;
+        // What is left has waited as long as before.
+        replace(path, rest.id, &rest.bytes)?.set_modified(written)?;
     }
     Ok(Some(out))
 }
@@ -71,7 +73,7 @@ struct Rest {
 }
 
 impl Rest {
-    fn of(contents: &Contents, what: Cut<'_>) -> Option<Self> {
+    fn of(contents: &Contents, what: Cut<'_>, why: DropReason) -> Option<Self> {
         let id = JournalId::random();
         let mut rest = Self {
             id,
@@ -99,7 +101,7 @@ impl Rest {
                     }
                     rest.counts.remove(DEFAULT, DropReason::Damaged, u64::from(block.first - next));
                     next = block.first + u32::from(block.count);
-                    rest.keep(&block, what)?;
+                    rest.keep(&block, what, why)?;
                 }
                 Kind::Counts => rest.counts.add(&block.note().ok()?),
                 Kind::End => {
@@ -130,7 +132,7 @@ impl Rest {
     }
 
     /// Keeps the events of a block that do not go.
-    fn keep(&mut self, block: &Block<'_>, what: Cut<'_>) -> Option<()> {
+    fn keep(&mut self, block: &Block<'_>, what: Cut<'_>, why: DropReason) -> Option<()> {
         let known = self.destinations.iter().rev().find(|(origin, _)| *origin == block.origin);
         let destination = known.map_or(DEFAULT, |(_, destination)| *destination);
         let mut removed = 0;
@@ -150,7 +152,7 @@ impl Rest {
                 }
             }
         }
-        self.counts.remove(destination, DropReason::Quota, removed);
+        self.counts.remove(destination, why, removed);
         self.removed += removed;
         Some(())
     }
@@ -205,22 +207,31 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let journal = journal(directory.path(), &["a", "b", "b", "b", "c", "b"]);
         let (id, path) = (journal.id(), journal.path.clone());
-        assert_eq!(cut(&path, epoch(), Cut::Named("b")).unwrap(), None, "it is held");
+        assert_eq!(cut(&path, epoch(), Cut::Named("b"), DropReason::Quota).unwrap(), None, "it is held");
         drop(journal);
-        assert_eq!(cut(&path, Epoch::of("another"), Cut::All).unwrap(), None);
-        assert_eq!(cut(&path, epoch(), Cut::Named("d")).unwrap(), Some(CutOut { removed: 0, left: 6 }));
+        assert_eq!(cut(&path, Epoch::of("another"), Cut::All, DropReason::Quota).unwrap(), None);
+        assert_eq!(
+            cut(&path, epoch(), Cut::Named("d"), DropReason::Quota).unwrap(),
+            Some(CutOut { removed: 0, left: 6 })
+        );
         assert_eq!(read(&path).0, id, "nothing was cut out");
 
-        assert_eq!(cut(&path, epoch(), Cut::Named("b")).unwrap(), Some(CutOut { removed: 4, left: 2 }));
+        assert_eq!(
+            cut(&path, epoch(), Cut::Named("b"), DropReason::Quota).unwrap(),
+            Some(CutOut { removed: 4, left: 2 })
+        );
         let (new_id, names, counts) = read(&path);
         assert_ne!(new_id, id);
         assert_eq!(names, ["a", "c"]);
         assert_eq!(counts.removed, [(LOCAL.into(), DropReason::Quota as u8, 4)]);
         assert!(!has_only(&path, "a"));
-        cut(&path, epoch(), Cut::Named("c")).unwrap();
+        cut(&path, epoch(), Cut::Named("c"), DropReason::Quota).unwrap();
         assert!(has_only(&path, "a"));
 
-        assert_eq!(cut(&path, epoch(), Cut::All).unwrap(), Some(CutOut { removed: 1, left: 0 }));
+        assert_eq!(
+            cut(&path, epoch(), Cut::All, DropReason::Quota).unwrap(),
+            Some(CutOut { removed: 1, left: 0 })
+        );
         assert_eq!(read(&path).2.removed, [(LOCAL.into(), DropReason::Quota as u8, 6)]);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
@@ -239,7 +250,7 @@ mod tests {
         };
         bytes[end - block + 20] ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        cut(&path, epoch(), Cut::Named("a")).unwrap();
+        cut(&path, epoch(), Cut::Named("a"), DropReason::Quota).unwrap();
         let (_, names, counts) = read(&path);
         assert_eq!((names.len(), counts.damaged), (2, 1));
         let damaged = (DEFAULT.to_owned(), DropReason::Damaged as u8, 2);
@@ -254,7 +265,7 @@ mod tests {
         write_note(Kind::Unknown(9), journal.id(), 2, journal.origin, &(), &mut newer);
         journal.append(&newer, 0, 0).unwrap();
         drop(journal);
-        assert_eq!(cut(&path, epoch(), Cut::All).unwrap(), None);
+        assert_eq!(cut(&path, epoch(), Cut::All, DropReason::Quota).unwrap(), None);
         assert!(!has_only(&path, "b"));
     }
 }

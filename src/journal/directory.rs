@@ -6,8 +6,10 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use crate::block::JournalId;
+use crate::clock;
 
 /// A journal's file name: `<hex milliseconds>-<journal id>.journal`, or `.now` when it ends in a milestone.
 ///
@@ -32,6 +34,14 @@ impl JournalName {
 
     pub(crate) fn is_now(self) -> bool {
         self.urgent.0
+    }
+
+    /// Whether its events have waited since before then. How old an event says it is does not count: it may have
+    /// been brought from elsewhere. A journal has waited since it was last written to.
+    pub(crate) fn has_waited_since(self, before: SystemTime, directory: &Path) -> bool {
+        let found = std::fs::symlink_metadata(directory.join(self.to_string()));
+        let written = found.and_then(|found| found.modified());
+        self.millis <= clock::micros(before) / 1_000 && written.is_ok_and(|at| at <= before)
     }
 }
 
@@ -69,6 +79,15 @@ pub(crate) fn oldest(
     most: usize,
     wanted: impl Fn(&JournalName) -> bool,
 ) -> io::Result<Vec<JournalName>> {
+    first(directory, most, |name| wanted(&name).then_some(name))
+}
+
+/// What journals in `directory` are taken for, in order: at most the first `most`.
+pub(super) fn first<T: Ord>(
+    directory: &Path,
+    most: usize,
+    taken_for: impl Fn(JournalName) -> Option<T>,
+) -> io::Result<Vec<T>> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -78,10 +97,7 @@ pub(crate) fn oldest(
         let Some(name) = entry?.file_name().to_str().and_then(|name| name.parse::<JournalName>().ok()) else {
             continue;
         };
-        if !wanted(&name) {
-            continue;
-        }
-        heap.push(name);
+        heap.extend(taken_for(name));
         if heap.len() > most {
             heap.pop();
         }

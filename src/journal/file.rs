@@ -1,11 +1,12 @@
 //! One journal that this process writes.
 
+use std::cmp::Reverse;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::append::AppendFile;
-use super::directory::JournalName;
+use super::directory::{JournalName, first};
 use super::header::{Header, JOURNAL_HEADER_BYTES};
 use super::reader::{Contents, Found};
 use crate::block::{Class, End, JournalId, Kind, Origin, OriginId, write_note};
@@ -90,13 +91,15 @@ impl Journal {
         bytes_max: u64,
         events_max: u32,
     ) -> Option<(Self, u64)> {
-        let names = std::fs::read_dir(directory).ok()?.flatten().filter_map(|entry| {
-            let name: JournalName = entry.file_name().to_str()?.parse().ok()?;
-            let small = entry.metadata().is_ok_and(|found| found.len() < bytes_max);
-            (small && !name.is_now()).then_some(name)
-        });
-        let mut tried = names.take(JOURNAL_ADOPT_TRIES_MAX);
-        tried.find_map(|name| Self::adopt_one(directory, name, origin, events_max))
+        let is_small = |name: &JournalName| {
+            let found = std::fs::symlink_metadata(directory.join(name.to_string()));
+            !name.is_now() && found.is_ok_and(|found| found.len() < bytes_max)
+        };
+        // The newest, so that what has waited longest is gone on with by nobody, and goes first.
+        let newest =
+            first(directory, JOURNAL_ADOPT_TRIES_MAX, |name| is_small(&name).then_some(Reverse(name)));
+        let mut names = newest.ok()?.into_iter();
+        names.find_map(|Reverse(name)| Self::adopt_one(directory, name, origin, events_max))
     }
 
     fn adopt_one(

@@ -45,7 +45,7 @@ struct Sample {
 
 impl Loud {
     /// Looks for a name that holds more than half of the quota, or of what is there if that is less. The
-    /// journals are given with their directory, and whether that is `taken/`.
+    /// journals, held ones among them, are given with their directory, and whether that is `taken/`.
     pub(crate) fn find<'a>(
         journals: impl Iterator<Item = (&'a Path, JournalName, bool)>,
         quota: &Quota,
@@ -57,9 +57,6 @@ impl Loud {
         let (mut weights, mut all): (HashMap<String, u64>, u64) = (HashMap::new(), 0);
         for (directory, name, is_taken) in journals {
             let path = directory.join(name.to_string());
-            if !is_taken && fs::is_locked(&path).unwrap_or(true) {
-                continue;
-            }
             let Some(sample) = sample(&path, by_events) else { continue };
             for (name, weight) in &sample.names {
                 all += weight;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::file::Journal;
+use super::greeting::Greeting;
 use super::keeper::Keeper;
+use super::milestones::is_known;
 use super::room::Room;
 use crate::block::Origin;
 use crate::clock;
@@ -28,6 +30,7 @@ pub(super) struct Opener {
     known_device_id: Option<String>,
     look_device_id_up: LookDeviceIdUp,
     make_origin: MakeOrigin,
+    greeting: Greeting,
     watch: Arc<Watch>,
     /// The id that journals were last opened under.
     identity: Option<Identity>,
@@ -53,6 +56,7 @@ impl Opener {
         installation: Installation,
         look_device_id_up: LookDeviceIdUp,
         make_origin: MakeOrigin,
+        greeting: Greeting,
         watch: Arc<Watch>,
         free_disk_min: u64,
         quota: Quota,
@@ -64,6 +68,7 @@ impl Opener {
             known_device_id: None,
             look_device_id_up,
             make_origin,
+            greeting,
             watch,
             identity: None,
             damaged: 0,
@@ -92,25 +97,41 @@ impl Opener {
         self.keeper.check(begins_a_journal)
     }
 
-    /// Makes the place where journals will lie.
+    /// Makes the place where journals will lie, and greets whose it is.
     pub(super) fn prepare(&mut self) -> Result<(), String> {
-        self.try_again(|opener| opener.origin().map(|_| ()))
+        self.try_again(|opener| {
+            let is_old = opener.greeting.is_for_an_old_user(&opener.installation);
+            opener.origin()?;
+            if is_old {
+                opener.greeting.mark_all(&opener.installation)?;
+            }
+            opener.greeting.tell(&opener.installation)
+        })
     }
 
     /// A journal to go on with.
     pub(super) fn open(&mut self) -> Result<Journal, String> {
-        self.try_again(|opener| {
+        let opened = self.try_again(|opener| {
             let origin = opener.origin()?;
             let directory = opener.installation.journals();
             let (bytes, events) = (opener.quota().journal_bytes(), opener.quota().journal_events());
-            let adopt = || Journal::adopt(&directory, &origin, bytes.min(JOURNAL_ADOPT_BYTES_MAX), events);
-            let adopted = match adopt() {
-                None if opener.keeper.make_room(origin.epoch()) => adopt(),
-                adopted => adopted,
-            };
+            // What is left of a journal that made room is gone on with.
+            opener.keeper.make_room(origin.epoch());
+            let adopted = Journal::adopt(&directory, &origin, bytes.min(JOURNAL_ADOPT_BYTES_MAX), events);
             let Some((journal, damaged)) = adopted else { return Journal::create(&directory, &origin) };
             opener.damaged += damaged;
             Ok(journal)
+        })?;
+        self.keeper.begun();
+        Ok(opened)
+    }
+
+    /// The destination of a milestone that was reached before; `None` where this is the first time.
+    pub(super) fn where_reached(&mut self, milestone: &str) -> Result<Option<&'static str>, String> {
+        self.try_again(|opener| {
+            let origin = opener.origin()?;
+            let is_known = is_known(&opener.installation, origin.epoch(), milestone)?;
+            Ok(is_known.then(|| origin.mode.destination()))
         })
     }
 

@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
+
 use super::append::AppendFile;
 use super::file::Journal;
 use super::pack::{pack, renew};
@@ -42,6 +44,8 @@ impl Default for SyncEvery {
 /// What the writer, the sync thread and those who wait share.
 pub(crate) struct SyncThread {
     every: SyncEvery,
+    /// Rung when a journal with a milestone is free.
+    bell: Sender<()>,
     state: Mutex<State>,
     wants_turn: AtomicBool,
     work: Condvar,
@@ -92,6 +96,8 @@ struct Outcome {
     names: bool,
     /// Whether the suspect was written anew.
     cleared: bool,
+    /// Whether a journal with a milestone became free.
+    urgent: bool,
 }
 
 impl State {
@@ -104,9 +110,9 @@ impl State {
 }
 
 impl SyncThread {
-    pub(crate) fn new(every: SyncEvery) -> Self {
+    pub(crate) fn new(every: SyncEvery, bell: Sender<()>) -> Self {
         let (work, done) = (Condvar::new(), Condvar::new());
-        Self { every, state: Mutex::default(), wants_turn: AtomicBool::new(false), work, done }
+        Self { every, bell, state: Mutex::default(), wants_turn: AtomicBool::new(false), work, done }
     }
 
     /// Tells that the writer appended to `file`; `named` where the file's name is new.
@@ -223,6 +229,10 @@ impl SyncThread {
                 Outcome::default()
             });
             state.finished = state.finished.max(upto);
+            if outcome.urgent {
+                // One that was not yet heard says as much.
+                let _ = self.bell.try_send(());
+            }
             self.take_in(outcome, installation, &mut state);
             if let Some((_, why)) = state.suspect.clone() {
                 state.fail(upto, why);
@@ -312,6 +322,7 @@ fn perform(work: Work, installation: &Installation) -> Outcome {
         match finish(&journal, suspect) {
             Ok(anew) => {
                 outcome.cleared |= suspect;
+                outcome.urgent |= journal.name.is_now();
                 closed_last.push((anew, journal.file));
             }
             Err(error) => {

@@ -1,6 +1,5 @@
 //! The writer: one thread that takes events out of the channel and appends them as blocks.
 
-use std::borrow::Cow;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,16 +9,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::channel::{Channel, Slot};
 use super::file::Journal;
+use super::greeting::Greeting;
+use super::milestones::Reached;
 use super::opener::{LookDeviceIdUp, MakeOrigin, Opener};
 use super::sync::SyncThread;
-use crate::admission::{Refusal, admit};
-use crate::block::{BlockBuilder, Class, Counts, Kind, write_note};
+use crate::admission::{Admission, Refusal, Rule};
+use crate::block::{BlockBuilder, Class, Counts, DropReason, Kind, write_note};
 use crate::clock;
 use crate::consent::{State, Watch};
+use crate::event::Parts;
 use crate::installation::Installation;
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TICK_BUSY, TICK_IDLE, TURN_LOOK_EVERY};
 use crate::process;
-use crate::product::{Declared, Quota};
+use crate::product::Quota;
 
 /// Most events between two appends, so that who waits for a sync waits for few of others'.
 const EVENTS_AN_APPEND_MAX: usize = 4_096;
@@ -30,7 +32,9 @@ const LATE_SENDERS: Duration = Duration::from_micros(100);
 /// What the writer works on.
 pub(crate) struct WriterSettings {
     pub(crate) installation: Installation,
-    pub(crate) declared: Declared,
+    pub(crate) admission: Admission,
+    pub(crate) milestones: Arc<Reached>,
+    pub(crate) greeting: Greeting,
     /// Bytes of the disk that are left to others.
     pub(crate) free_disk_min: u64,
     /// The device id that the installation was known by so far.
@@ -47,7 +51,8 @@ pub(crate) struct Writer {
     pub(super) channel: Arc<Channel>,
     pub(super) sync: Arc<SyncThread>,
     installation: Installation,
-    declared: Declared,
+    admission: Admission,
+    reached: Arc<Reached>,
     pub(super) watch: Arc<Watch>,
     /// What was heeded last, and when.
     pub(super) state: State,
@@ -63,6 +68,8 @@ pub(crate) struct Writer {
     /// Blocks that are sealed and not yet appended.
     out: Batch,
     counted: Counts,
+    /// Milestones that had been reached before.
+    already: Counts,
     counts_at: Instant,
     turn: TurnMark,
     /// What was lost since somebody was last told.
@@ -122,8 +129,17 @@ impl Writer {
     }
 
     fn start(settings: WriterSettings, channel: &Arc<Channel>, sync: &Arc<SyncThread>) -> io::Result<Self> {
-        let WriterSettings { installation, declared, free_disk_min, quota, known_device_id, watch, origin } =
-            settings;
+        let WriterSettings {
+            installation,
+            admission,
+            milestones: reached,
+            greeting,
+            free_disk_min,
+            quota,
+            known_device_id,
+            watch,
+            origin,
+        } = settings;
         let (syncing, synced) = (sync.clone(), installation.clone());
         process::spawn("sync", move || syncing.run(&synced))?;
         let now = clock::monotonic();
@@ -134,12 +150,14 @@ impl Writer {
                 installation.clone(),
                 known_device_id,
                 origin,
+                greeting,
                 watch.clone(),
                 free_disk_min,
                 quota,
             ),
             installation,
-            declared,
+            admission,
+            reached,
             state: watch.state(),
             watch,
             heeded_at: (now, clock::wall_micros()),
@@ -150,6 +168,7 @@ impl Writer {
             class: Class::Bulk,
             out: Batch::default(),
             counted: Counts::default(),
+            already: Counts::default(),
             counts_at: now,
             turn: TurnMark { then: None, looked_at: now },
             failure: None,
@@ -270,16 +289,11 @@ impl Writer {
 
     fn admit(&mut self, slot: &Slot) {
         let alone = slot.class() == Class::Milestone;
-        // A milestone was declared as one, or the client would not have taken it.
-        let declared = if alone { &Declared::Any } else { &self.declared };
-        let admitted = match admit(declared, slot.event.bytes()) {
-            Ok(admitted) => admitted,
-            Err(refusal) => return self.channel.counters.refuse(refusal, 1),
+        let counters = &self.channel.counters;
+        let bytes = match self.admission.admit(slot.event.bytes(), alone, |rule| counters.redact(rule)) {
+            Ok(bytes) => bytes,
+            Err(refusal) => return counters.refuse(refusal, 1),
         };
-        if admitted.redacted > 0 {
-            self.channel.counters.redacted.fetch_add(admitted.redacted, Ordering::Relaxed);
-        }
-        let bytes: Cow<'_, [u8]> = admitted.bytes;
         if alone {
             return self.write_milestone(slot.micros(), &bytes);
         }
@@ -324,9 +338,15 @@ impl Writer {
     }
 
     /// Writes a milestone into a journal that is let go of with the next append: no quota reaches it there, and
-    /// whoever holds the store takes it first.
+    /// whoever holds the store takes it first. One that is known to be reached does not go again.
     fn write_milestone(&mut self, micros: u64, event: &[u8]) {
+        let name =
+            Parts::of(event).and_then(|parts| std::str::from_utf8(parts.name).ok()).unwrap_or_default();
         let written = self.opener.check_room().and_then(|()| {
+            if let Some(destination) = self.opener.where_reached(name)? {
+                self.already.remove(destination, DropReason::AlreadyReached, 1);
+                return Ok(());
+            }
             let journal = match &mut self.milestones {
                 Some(journal) => journal,
                 none => none.insert(self.opener.open_for_milestones()?),
@@ -339,7 +359,10 @@ impl Writer {
         });
         match written {
             Ok(()) => drop(self.channel.counters.accepted.fetch_add(1, Ordering::Relaxed)),
-            Err(why) => self.lose(1, Refusal::Disk, why),
+            Err(why) => {
+                self.reached.set(name, false);
+                self.lose(1, Refusal::Disk, why);
+            }
         }
     }
 
@@ -354,11 +377,14 @@ impl Writer {
         let counters = &self.channel.counters;
         counters.damaged.fetch_add(self.opener.take_damaged(), Ordering::Relaxed);
         let refused = Refusal::ALL.map(|reason| (reason as u8, counters.refused(reason)));
+        let guarded = Rule::ALL.into_iter().filter(|rule| *rule != Rule::Undeclared);
+        let guarded = guarded.map(|rule| (rule, counters.redacted(rule))).filter(|(_, count)| *count > 0);
         let counted = Counts {
             refused: refused.into(),
-            redacted: counters.redacted.load(Ordering::Relaxed),
+            undeclared: counters.redacted(Rule::Undeclared),
             damaged: counters.damaged.load(Ordering::Relaxed),
-            removed: Vec::new(),
+            removed: self.already.removed.clone(),
+            guarded: guarded.map(|(rule, count)| (rule.as_str().to_owned(), count)).collect(),
         };
         let since = counted.since(&self.counted);
         if since.is_empty() {

@@ -7,12 +7,13 @@ use super::engine::Engine;
 use super::flush::FlushReport;
 use super::lock::Ownership;
 use super::peek::{self, Bodies, PeekedEvent};
+use super::privacy::Privacy;
 use super::settings::Settings;
 use super::status::Status;
 use crate::clock;
 use crate::delivery::{Format, Parcel};
 use crate::error::{Error, ErrorKind, Result};
-use crate::installation::Installation;
+use crate::installation::{Installation, Milestones};
 use crate::journal::relabel;
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
 use crate::product::Quota;
@@ -69,6 +70,11 @@ impl Admin {
         Status::read(&self.settings)
     }
 
+    /// What may leave this machine, what never does, and what was kept in so far. Disturbs nobody.
+    pub fn privacy(&self) -> Privacy {
+        Privacy::read(&self.settings)
+    }
+
     /// By whose word nothing is collected here, if so.
     pub fn refusal(&self) -> Option<String> {
         let consent = self.settings.watch.consent();
@@ -78,6 +84,19 @@ impl Admin {
     /// Whether the product declares an event of this name.
     pub fn is_declared(&self, name: &str) -> bool {
         self.settings.product.declared.has(name)
+    }
+
+    /// Why a milestone that is reached here does not count, if so.
+    pub fn milestones_objection(&self) -> Option<&str> {
+        self.settings.milestones_objection()
+    }
+
+    /// Whether a milestone was reached, as far as `milestones.json` says.
+    pub fn is_reached(&self, milestone: &str) -> bool {
+        let reached = |installation: &Installation| {
+            Milestones::read(&installation.milestones()).is_ok_and(|marks| marks.has(milestone))
+        };
+        self.existing().is_some_and(reached)
     }
 
     /// Whether the product declares a milestone of this name.

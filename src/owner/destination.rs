@@ -18,6 +18,8 @@ pub(super) struct Destination {
     /// Its number in the spool.
     pub(super) number: u16,
     pub(super) courier: Courier,
+    /// Most events that a request has.
+    pub(super) events_max: usize,
     /// The fingerprint of its settings.
     pub(super) settings: String,
     pub(super) flight: Option<Flight>,
@@ -72,6 +74,7 @@ impl Destination {
             name: name.into(),
             number,
             courier,
+            events_max: route.format.events_max(),
             settings: route.fingerprint(),
             flight: None,
             pieces: VecDeque::new(),
@@ -176,6 +179,18 @@ impl Destination {
                 self.pieces.push_front(piece);
                 self.hold(why);
             }
+            Disposition::Refuse { events, why } => {
+                let (refused, rest) = piece.pick(&events);
+                rest.into_iter().for_each(|rest| self.pieces.push_front(rest));
+                self.word.error = Some(why.clone());
+                let refusal = Refusal { why, status: said.0, answer: said.1 };
+                let refused = refused.into_iter().map(|piece| (piece, refusal.clone()));
+                if is_witness {
+                    return refused.map(|(piece, refusal)| Booking::Dead { piece, refusal }).collect();
+                }
+                // The others are the witness, once they are taken.
+                self.refused.extend(refused);
+            }
             Disposition::Split { why } => match piece.split() {
                 Ok((left, right)) => {
                     self.pieces.push_front(right);
@@ -227,11 +242,16 @@ impl Piece {
 
     /// Two halves by number of events; itself when it is one event.
     fn split(self) -> Result<(Piece, Piece), Piece> {
-        let events = self.events();
-        if events <= 1 {
-            return Err(self);
+        let half = self.events() / 2;
+        match self.take(half.max(1)) {
+            (left, Some(right)) => Ok((left, right)),
+            (whole, None) => Err(whole),
         }
-        let mut left_over = events / 2;
+    }
+
+    /// The first `count` events, and the rest, if there is one.
+    pub(super) fn take(self, count: u64) -> (Piece, Option<Piece>) {
+        let mut left_over = count;
         let (mut left, mut right) = (Vec::new(), Vec::new());
         for lease in self.0 {
             let (first, second) = split_bits(lease.events, left_over.min(lease.count()) as u32);
@@ -239,7 +259,25 @@ impl Piece {
             left.extend((first != 0).then_some(Lease { events: first, ..lease }));
             right.extend((second != 0).then_some(Lease { events: second, ..lease }));
         }
-        Ok((Piece(left), Piece(right)))
+        (Piece(left), (!right.is_empty()).then_some(Piece(right)))
+    }
+
+    /// The events at these places, each alone, and the rest, if there is one.
+    fn pick(self, places: &[u32]) -> (Vec<Piece>, Option<Piece>) {
+        let (mut picked, mut rest) = (Vec::new(), Vec::new());
+        let mut place = 0;
+        for lease in self.0 {
+            let mut left = lease.events;
+            for bit in (0..u128::BITS).filter(|bit| lease.events >> bit & 1 == 1) {
+                if places.contains(&place) {
+                    picked.push(Piece(vec![Lease { events: 1 << bit, ..lease }]));
+                    left &= !(1 << bit);
+                }
+                place += 1;
+            }
+            rest.extend((left != 0).then_some(Lease { events: left, ..lease }));
+        }
+        (picked, (!rest.is_empty()).then_some(Piece(rest)))
     }
 }
 

@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::oldest;
 use crate::limits::{
-    BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES,
-    OWNER_PROBE_EVERY, REQUEST_TIMEOUT, TURN_EVERY,
+    BATCH_BLOCK_BYTES_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY,
+    REQUEST_TIMEOUT, TURN_EVERY,
 };
 use crate::product::Quota;
 use crate::spool::{
@@ -100,6 +100,7 @@ impl Engine {
         let now = clock::monotonic();
         self.ask_for_turn(now);
         let wanted = self.wants_more();
+        self.spool.exchange_milestones(false)?;
         let more = self.intake.step(&mut self.spool, !wanted)?;
         busy |= more;
         for index in 0..self.destinations.len() {
@@ -133,14 +134,15 @@ impl Engine {
         Ok(self.spool.drop_aged(&mut self.intake, &self.keeper)?)
     }
 
-    /// Waits until there is a report or a word on `other`, at most so long, and not beyond the next try.
-    pub(super) fn wait<T>(&self, longest: Duration, other: &Receiver<T>) {
+    /// Waits until there is a report or a word on one of the others, at most so long, and not beyond the next try.
+    pub(super) fn wait<T, U>(&self, longest: Duration, other: &Receiver<T>, another: &Receiver<U>) {
         let now = clock::monotonic();
         let tries = self.destinations.iter().filter_map(Destination::next_try);
         let wait = tries.map(|at| at.saturating_duration_since(now)).filter(|wait| !wait.is_zero()).min();
         let mut select = Select::new();
         select.recv(&self.reports);
         select.recv(other);
+        select.recv(another);
         // What is ready, if anything, shows in the next step.
         let _ = select.ready_timeout(clock::wait(wait.map_or(longest, |wait| wait.min(longest))));
     }
@@ -166,13 +168,14 @@ impl Engine {
             return Ok(false);
         }
         let (events, bytes) = self.spool.owed(destination.number);
-        let full = events >= BATCH_EVENTS_MAX as u64 || bytes >= BATCH_BLOCK_BYTES_MAX;
+        let events_max = destination.events_max;
+        let full = events >= events_max as u64 || bytes >= BATCH_BLOCK_BYTES_MAX;
         let piece = destination.next_piece();
         if piece.is_none() && more && !full {
             return Ok(false);
         }
         let piece = piece.or_else(|| {
-            let leases = self.spool.lease(destination.number, BATCH_EVENTS_MAX, BATCH_BLOCK_BYTES_MAX);
+            let leases = self.spool.lease(destination.number, events_max, BATCH_BLOCK_BYTES_MAX);
             (!leases.is_empty()).then_some(Piece(leases))
         });
         let Some(piece) = piece else {
@@ -181,6 +184,9 @@ impl Engine {
             }
             return Ok(false);
         };
+        // A block may have more events than a request of the format.
+        let (piece, rest) = piece.take(events_max as u64);
+        rest.into_iter().for_each(|rest| destination.put_back(rest));
         let mut parcels = Vec::with_capacity(piece.0.len());
         for lease in &piece.0 {
             let (block, origin) = self.spool.block(lease)?;
@@ -274,6 +280,7 @@ impl Engine {
         self.land(deadline.min(clock::monotonic() + HAND_OVER_GRACE))?;
         self.destinations.iter().for_each(|destination| destination.courier.interrupt());
         self.land(clock::monotonic() + INTERRUPT_WAIT)?;
+        self.spool.exchange_milestones(false)?;
         self.spool.close()?;
         Ok(())
     }
@@ -324,7 +331,7 @@ fn open_destination(
 ) -> Result<Destination> {
     let number = spool.destination(name);
     let courier =
-        Courier::spawn(number.into(), route.format, route.transport()?, route.permit.clone(), reports)
+        Courier::spawn(number.into(), route.wire(), route.transport()?, route.permit.clone(), reports)
             .map_err(|error| {
                 Error::new(crate::ErrorKind::Io, "no courier's thread can be started").with_source(error)
             })?;
@@ -352,6 +359,8 @@ impl Piece {
 
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::never;
+
     use super::*;
 
     /// Its channel of reports had no sender, was therefore always ready, and the owner used a whole core.
@@ -364,7 +373,7 @@ mod tests {
         let engine = Engine::open(&installation, ownership, None, Quota::default()).unwrap();
         let (_asker, control) = unbounded::<()>();
         let (began, longest) = (clock::monotonic(), Duration::from_millis(50));
-        engine.wait(longest, &control);
+        engine.wait(longest, &control, &never::<()>());
         assert!(began.elapsed() >= longest);
         engine.close(Duration::ZERO).unwrap();
     }

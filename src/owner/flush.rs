@@ -100,7 +100,7 @@ impl Engine {
                 }
             }
             self.intake.look_again();
-            self.wait(LOOK_EVERY, &never::<()>());
+            self.wait(LOOK_EVERY, &never::<()>(), &never::<()>());
         };
         self.destinations.iter_mut().for_each(Destination::end_flush);
         self.spool.tidy(true)?;

@@ -8,13 +8,13 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
 use crate::installation::fs::{self, Locked};
-use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY};
+use crate::limits::{HELD_NAMED_AFTER, OWNER_LIFE_EVERY, OWNER_SILENT_AFTER, OWNER_WAIT_EVERY};
 use crate::spool::{Ledger, SpoolError, is_usable};
 
 /// The right to open the spool, as long as this lives.
@@ -34,11 +34,8 @@ impl Ownership {
         }
         let got = try_lock(&installation.owner_lock())?;
         // Somebody may have begun to wait in between: then it is theirs.
-        Ok(got.filter(|_| !somebody_waits(installation)).map(|lock| Self {
-            lock,
-            path: installation.owner_lock(),
-            strangers,
-        }))
+        let got = got.filter(|_| !somebody_waits(installation));
+        Ok(got.map(|lock| Self::new(lock, installation, strangers)))
     }
 
     /// Waits for the lock, and makes its holder step down. `go_on` is asked while waiting.
@@ -82,8 +79,38 @@ impl Ownership {
         let next = wait(&installation.owner_next())?;
         let lock = wait(&installation.owner_lock())?;
         drop(next);
-        Ok(Self { lock, path: installation.owner_lock(), strangers })
+        Ok(Self::new(lock, installation, strangers))
     }
+
+    fn new(lock: File, installation: &Installation, strangers: u64) -> Self {
+        let ownership = Self { lock, path: installation.owner_lock(), strangers };
+        ownership.show_life();
+        ownership
+    }
+
+    /// Shows that somebody alive holds the lock, if that was long ago. A lock that a fork's child keeps, or a
+    /// process that is stopped, shows nothing.
+    pub(super) fn show_life(&self) {
+        let shown = self.lock.metadata().and_then(|found| found.modified());
+        let now = clock::wall();
+        let is_fresh = |at: SystemTime| now.duration_since(at).is_ok_and(|since| since < OWNER_LIFE_EVERY);
+        if !shown.is_ok_and(is_fresh) {
+            // Where it cannot be shown, others think that this one is stopped, and go on collecting.
+            let _ = self.lock.set_modified(now);
+        }
+    }
+
+    /// Whether the lock is still the one that others try: a file that was deleted and made again has two.
+    pub(super) fn is_known(&self) -> bool {
+        fs::is_at(&self.lock, &self.path)
+    }
+}
+
+/// Since when whoever holds the lock has not shown itself, if that is long.
+pub(super) fn silent_since(installation: &Installation) -> Option<SystemTime> {
+    let modified = |path: PathBuf| std::fs::symlink_metadata(path).and_then(|found| found.modified()).ok();
+    let shown = [installation.owner_lock(), installation.ledger()].into_iter().filter_map(modified).max()?;
+    clock::wall().duration_since(shown).is_ok_and(|since| since >= OWNER_SILENT_AFTER).then_some(shown)
 }
 
 /// The locks of who deletes what a no deletes: the place of the next, and the owner's where its holder lets go of it
@@ -103,13 +130,6 @@ pub(super) fn for_erasing(installation: &Installation, deadline: Instant) -> Vec
         }
     }
     locks
-}
-
-impl Ownership {
-    /// Whether the lock is still the one that others try: a file that was deleted and made again has two.
-    pub(super) fn is_known(&self) -> bool {
-        fs::is_at(&self.lock, &self.path)
-    }
 }
 
 /// Whether somebody waits for the store.

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::event::Value;
 use crate::installation::Installation;
 use crate::journal::Contents;
-use crate::limits::{BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX};
+use crate::limits::BATCH_BLOCK_BYTES_MAX;
 use crate::product::Mode;
 
 /// An event that waits. As JSON it is a line of `milepost peek`.
@@ -127,9 +127,8 @@ impl Walk<'_> {
 
     /// Whether a milestone will go: it was not reached before, and stands in no journal before this one.
     fn is_news(&mut self, block: &Block<'_>) -> bool {
-        let name = block.raw().ok().and_then(|raw| Some(block.records(&raw).next()?.ok()?.name.to_owned()));
         let known = |name: &str| self.engine.is_some_and(|engine| engine.spool.is_reached(name));
-        name.is_none_or(|name| !known(&name) && self.reached.insert(name))
+        block.first_name().is_none_or(|name| !known(&name) && self.reached.insert(name))
     }
 }
 
@@ -170,7 +169,7 @@ impl Bodies<'_> {
         let events = |parcel: &Parcel| parcel.owed.count_ones() as usize;
         let waiting: usize = self.parcels.iter().map(events).sum();
         let bytes: usize = self.parcels.iter().map(|parcel| parcel.block.len()).sum();
-        let full = waiting + events(&parcel) > BATCH_EVENTS_MAX
+        let full = waiting + events(&parcel) > self.format.events_max()
             || (bytes + parcel.block.len()) as u64 > BATCH_BLOCK_BYTES_MAX;
         if full {
             self.send();
@@ -179,12 +178,22 @@ impl Bodies<'_> {
         self.left > 0
     }
 
-    /// Shows what was gathered.
+    /// Shows what was gathered: in several requests, where a block has more events than one of this format.
     pub(super) fn send(&mut self) {
         self.parcels.retain(|parcel| parcel.owed != 0);
-        if !self.parcels.is_empty() {
-            (self.show)(&self.format.encode(&self.parcels).body);
-            self.parcels.clear();
+        while !self.parcels.is_empty() {
+            let mut left = self.format.events_max() as u32;
+            let mut batch = self.parcels.clone();
+            for (parcel, owed) in batch.iter_mut().zip(&mut self.parcels) {
+                while parcel.owed.count_ones() > left {
+                    parcel.owed &= !(1 << (127 - parcel.owed.leading_zeros()));
+                }
+                left -= parcel.owed.count_ones();
+                owed.owed &= !parcel.owed;
+            }
+            batch.retain(|parcel| parcel.owed != 0);
+            self.parcels.retain(|parcel| parcel.owed != 0);
+            (self.show)(&self.format.encode(&batch).body);
         }
     }
 }

@@ -3,17 +3,19 @@
 //! Where events go: flag or builder, then `MILEPOST_ENDPOINT` and `MILEPOST_FORMAT`, then `settings.toml`, then the
 //! product. How far they go: of all modes that somebody named the most restrictive.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::permit;
+use super::{headers, permit};
 use crate::block::Origin;
 use crate::consent::{Environment, Sources, Watch};
-use crate::delivery::{Endpoint, Format, Permit, Transport};
+use crate::delivery::{Endpoint, Format, Permit, Transport, Wire};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Host, Installation, is_container};
+use crate::journal::Greeting;
 use crate::product::{Mode, Product};
 
 /// What a builder or a command line chose.
@@ -25,6 +27,7 @@ pub(crate) struct Choices {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) mode: Option<Mode>,
     pub(crate) plain_http: bool,
+    pub(crate) interactive: Option<bool>,
 }
 
 /// What holds.
@@ -35,6 +38,10 @@ pub(crate) struct Settings {
     /// `None` where there is no place to collect in; consent then says why.
     pub(crate) installation: Option<Installation>,
     pub(crate) route: Option<Route>,
+    /// Whether somebody sits at a terminal.
+    pub(crate) interactive: bool,
+    /// What is done once for an installation.
+    pub(crate) greeting: Greeting,
 }
 
 /// Where the events of a destination go.
@@ -101,6 +108,10 @@ impl Settings {
         let chosen = choices.endpoint.map(|url| ("the endpoint", url));
         let from_env = || variable("MILEPOST_ENDPOINT").map(|url| ("MILEPOST_ENDPOINT", url));
         let from_product = || product.endpoint.clone().map(|url| ("the product's endpoint", url));
+        let headers = match variable("MILEPOST_HEADERS").filter(|_| choices.headers.is_empty()) {
+            Some(text) => headers::parse(&text).map_err(|error| named("MILEPOST_HEADERS", error))?,
+            None => choices.headers,
+        };
         let endpoint = match chosen.or_else(from_env) {
             Some((name, url)) => Some(parse(&url).map_err(|error| named(name, error))?),
             None => match (set.endpoint.map(|url| parse(&url)), from_product()) {
@@ -116,13 +127,27 @@ impl Settings {
         let route = match endpoint {
             Some(endpoint) => {
                 let permit = permit::of(watch.clone());
-                let route = Route { endpoint, format, headers: choices.headers, permit };
+                let route = Route { endpoint, format, headers, permit };
                 route.transport()?;
                 Some(route)
             }
             None => None,
         };
-        Ok(Self { product, watch, installation, route })
+        let interactive = choices
+            .interactive
+            .unwrap_or_else(|| std::io::stdout().is_terminal() || std::io::stderr().is_terminal());
+        let greeting = Greeting {
+            traces: product.traces(choices.home.as_deref()),
+            milestones: product.milestones.iter().cloned().collect(),
+            notice: product.notice.clone().filter(|_| interactive),
+        };
+        Ok(Self { product, watch, installation, route, interactive, greeting })
+    }
+
+    /// Why a milestone does not count here, if so.
+    pub(crate) fn milestones_objection(&self) -> Option<&'static str> {
+        let is_missed = self.product.interactive && !self.interactive;
+        is_missed.then_some("neither standard output nor standard error is an interactive terminal")
     }
 
     /// Where events may be delivered to by this process now: nowhere in mode `local`, or when somebody refused.
@@ -154,8 +179,19 @@ impl Settings {
 }
 
 impl Route {
+    pub(super) fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
     pub(crate) fn transport(&self) -> Result<Transport> {
-        Transport::new(&self.endpoint, self.headers.clone())
+        let mut headers = self.headers.clone();
+        let _ = Wire::new(self.format, &mut headers);
+        Transport::new(&self.endpoint, headers)
+    }
+
+    /// The format, and what the headers say about it.
+    pub(crate) fn wire(&self) -> Wire {
+        Wire::new(self.format, &mut self.headers.clone())
     }
 
     /// What tells these settings from others, without giving a key away.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::census::Census;
+use super::lock;
 use super::settings::Settings;
 use crate::admission::Refusal;
 use crate::clock;
@@ -39,8 +40,8 @@ pub struct Status {
     pub dropped: BTreeMap<DropReason, u64>,
     /// Events that never reached the disk, by reason.
     pub refused: BTreeMap<Refusal, u64>,
-    /// Properties that were left out.
-    pub redacted: u64,
+    /// Properties that were left out, by rule: `undeclared`, or one of the privacy guard's.
+    pub redacted: BTreeMap<String, u64>,
     /// Places on disk where bytes were damaged, a tail torn by a kill among them.
     pub damaged: u64,
     /// Events that a receiver refused for good.
@@ -75,8 +76,13 @@ pub struct Waiting {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct OwnerStatus {
-    /// Its process id, as far as its pid namespace is ours.
-    pub pid: u32,
+    /// Its process id, as far as its pid namespace is ours. `None` where one that ended left its lock to the child
+    /// of a fork.
+    pub pid: Option<u32>,
+    /// Since when the lock is held without a sign of life, RFC 3339, where that is over two minutes: it is stopped,
+    /// or the child of a fork keeps the lock of its parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<String>,
 }
 
 /// How a destination stands. Times are RFC 3339.
@@ -141,7 +147,7 @@ impl Status {
             },
             dropped: total.dropped,
             refused: census.books.refused.clone(),
-            redacted: census.books.redacted,
+            redacted: census.books.redacted(),
             damaged: census.books.damaged,
             dead: total.dead,
             owner: installation.and_then(|installation| owner(installation, &census)),
@@ -161,9 +167,13 @@ fn trouble(settings: &Settings, known: Option<String>) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-/// Whoever the ledger names, if the lock is held: a name in a file is no proof of life.
+/// Whoever the ledger names, if the lock is held: a name in a file is no proof of life, and neither is a lock.
 fn owner(installation: &Installation, census: &Census) -> Option<OwnerStatus> {
-    let owner = census.ledger.as_ref()?.owner.as_ref()?;
-    let alive = fs::is_locked(&installation.owner_lock()).unwrap_or(false);
-    alive.then_some(OwnerStatus { pid: owner.pid })
+    if !fs::is_locked(&installation.owner_lock()).unwrap_or(false) {
+        return None;
+    }
+    let pid = census.ledger.as_ref().and_then(|ledger| ledger.owner.as_ref()).map(|owner| owner.pid);
+    let silent_since = lock::silent_since(installation).map(|at| clock::rfc3339(clock::micros(at)));
+    // One that just took the lock has not written its name yet.
+    (pid.is_some() || silent_since.is_some()).then_some(OwnerStatus { pid, silent_since })
 }

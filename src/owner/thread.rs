@@ -17,9 +17,10 @@ use crate::clock;
 use crate::consent::{State, Watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
+use crate::journal::oldest;
 use crate::limits::{
     CONSENT_GAP, CONSENT_GRACE, CONSENT_LOOK_EVERY, ERASE_WAIT, OWNER_AGE_MIN, OWNER_CHECK_EVERY,
-    OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS,
+    OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS, OWNER_WAIT_EVERY,
 };
 use crate::process;
 use crate::product::{Mode, Quota};
@@ -35,9 +36,11 @@ pub(crate) struct StoreThread {
     ended: Arc<Latch>,
 }
 
-/// Deliver everything now, whoever holds the store. The thread ends when nobody can ask any more.
+/// Deliver everything now. The thread ends when nobody can ask any more.
 struct Request {
     deadline: Instant,
+    /// Whether whoever holds the store has to hand it over, also one who delivers.
+    demands: bool,
     reply: Sender<Result<FlushReport>>,
 }
 
@@ -53,8 +56,23 @@ struct Store {
     quota: Quota,
     watch: Arc<Watch>,
     control: Receiver<Request>,
+    /// A milestone stands in a free journal.
+    bell: Receiver<()>,
     stopping: Arc<AtomicBool>,
 }
+
+/// Why the thread does something.
+enum Woken {
+    /// Somebody wants everything delivered.
+    Asked(Request),
+    /// A milestone stands in a free journal.
+    Rung,
+    /// It is time to, or another answer holds than before.
+    Looks,
+}
+
+/// Nobody can ask any more.
+struct Gone;
 
 /// Why the engine stopped.
 enum Left {
@@ -67,18 +85,20 @@ enum Left {
 }
 
 impl StoreThread {
+    /// Whoever rings the `bell` says that a milestone stands in a free journal: that is worth the store at once.
     pub(crate) fn spawn(
         installation: Installation,
         route: Option<Route>,
         quota: Quota,
         watch: Arc<Watch>,
+        bell: Receiver<()>,
     ) -> io::Result<Self> {
         let (control, receiver) = unbounded();
         let ended = Arc::new(Latch::default());
         let stopping = Arc::new(AtomicBool::new(false));
         let (latch, stop) = (ended.clone(), stopping.clone());
         process::spawn("store", move || {
-            Store { installation, route, quota, watch, control: receiver, stopping: stop }.run();
+            Store { installation, route, quota, watch, control: receiver, bell, stopping: stop }.run();
             latch.open();
         })?;
         Ok(Self { control, stopping, ended })
@@ -88,7 +108,7 @@ impl StoreThread {
     /// that no lock is held meanwhile.
     pub(crate) fn flush(&self, deadline: Instant) -> impl FnOnce() -> Result<FlushReport> + use<> {
         let (reply, answer) = unbounded();
-        let sent = self.control.send(Request { deadline, reply });
+        let sent = self.control.send(Request { deadline, demands: true, reply });
         move || {
             let closed = || Error::new(ErrorKind::Closed, "the client was shut down");
             sent.map_err(|_| closed())?;
@@ -103,9 +123,17 @@ impl StoreThread {
         }
     }
 
-    /// Lets the thread end: the store is closed, and no request is waited for.
-    pub(crate) fn stop(self) -> impl FnOnce(Instant) -> bool {
-        self.stopping.store(true, Ordering::Relaxed);
+    /// Lets the thread end: the store is closed, and no request is waited for. It delivers `until` then first, if
+    /// no other process does.
+    pub(crate) fn stop(self, until: Option<Instant>) -> impl FnOnce(Instant) -> bool {
+        match until {
+            // A thread that ended delivers no more.
+            Some(deadline) => {
+                let (reply, _) = unbounded();
+                let _ = self.control.send(Request { deadline, demands: false, reply });
+            }
+            None => self.stopping.store(true, Ordering::Relaxed),
+        }
         drop(self.control);
         move |deadline| self.ended.wait(deadline)
     }
@@ -118,10 +146,11 @@ impl Store {
         let (mut said, mut erased) = (String::new(), false);
         loop {
             let now = clock::monotonic();
-            let request = match self.next_request(due.saturating_duration_since(now)) {
-                Ok(request) => request,
-                Err(TryRecvError::Disconnected) => return,
-                Err(TryRecvError::Empty) => None,
+            let (request, is_rung) = match self.next_request(due.saturating_duration_since(now)) {
+                Ok(Woken::Asked(request)) => (Some(request), false),
+                Ok(Woken::Rung) => (None, true),
+                Ok(Woken::Looks) => (None, false),
+                Err(Gone) => return,
             };
             let state = self.watch.look();
             if !state.is_yes() {
@@ -133,7 +162,7 @@ impl Store {
             }
             erased = false;
             let now = clock::monotonic();
-            if request.is_none() && now < due {
+            if request.is_none() && !is_rung && now < due {
                 // Another answer than before, and it is yes.
                 continue;
             }
@@ -155,18 +184,28 @@ impl Store {
         }
     }
 
-    /// Waits for somebody who wants everything delivered, or for another answer than before.
-    fn next_request(&self, wait: Duration) -> Result<Option<Request>, TryRecvError> {
+    /// Waits for somebody who wants everything delivered, for a milestone, or for another answer than before.
+    fn next_request(&self, wait: Duration) -> Result<Woken, Gone> {
         let mut select = Select::new();
-        let asked = select.recv(&self.control);
+        let (asked, rung) = (select.recv(&self.control), select.recv(&self.bell));
         select.recv(self.watch.changes());
         match select.ready_timeout(clock::wait(wait)) {
-            Ok(ready) if ready == asked => self.control.try_recv().map(Some),
+            Ok(ready) if ready == asked => match self.control.try_recv() {
+                Ok(request) => Ok(Woken::Asked(request)),
+                Err(TryRecvError::Empty) => Ok(Woken::Looks),
+                Err(TryRecvError::Disconnected) => Err(Gone),
+            },
+            Ok(ready) if ready == rung => match self.bell.try_recv() {
+                Ok(()) => Ok(Woken::Rung),
+                Err(TryRecvError::Empty) => Ok(Woken::Looks),
+                // Nobody is left to ring, and soon nobody to ask.
+                Err(TryRecvError::Disconnected) => self.control.recv().map(Woken::Asked).map_err(|_| Gone),
+            },
             Ok(_) => {
                 let _ = self.watch.changes().try_recv();
-                Ok(None)
+                Ok(Woken::Looks)
             }
-            Err(_) => Ok(None),
+            Err(_) => Ok(Woken::Looks),
         }
     }
 
@@ -181,6 +220,10 @@ impl Store {
     /// Takes the lock if it can be had, and works until somebody else needs it.
     fn hold(&self, request: Option<Request>) -> Result<Option<Left>> {
         let ownership = match &request {
+            Some(request) if !request.demands => match self.wait_for(request.deadline)? {
+                Some(ownership) => ownership,
+                None => return Ok(None),
+            },
             Some(request) => match self.demand(request.deadline) {
                 Ok(ownership) => ownership,
                 Err(error) => {
@@ -212,6 +255,22 @@ impl Store {
             Left::Stopped => engine.close(STOP_GRACE)?,
         }
         Ok(Some(left))
+    }
+
+    /// Waits until nobody holds the store any more. `None` where that was too long, or whoever did has taken in all
+    /// that there was.
+    fn wait_for(&self, deadline: Instant) -> Result<Option<Ownership>> {
+        let journals = self.installation.journals();
+        loop {
+            if let Some(ownership) = self.try_own()? {
+                return Ok(Some(ownership));
+            }
+            let is_left = oldest(&journals, 1, |_| true).is_ok_and(|names| !names.is_empty());
+            if !is_left || clock::monotonic() >= deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(clock::wait(OWNER_WAIT_EVERY));
+        }
     }
 
     /// Opens the spool. The device id comes first, as with the writer: what a spool without one takes for
@@ -305,6 +364,10 @@ impl Store {
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return Ok(Left::Stopped),
             }
+            if self.bell.try_recv().is_ok() {
+                engine.intake.look_again();
+                continue;
+            }
             let now = clock::monotonic();
             if now.duration_since(probed_at) >= OWNER_PROBE_EVERY {
                 probed_at = now;
@@ -314,6 +377,7 @@ impl Store {
             }
             if now.duration_since(checked_at) >= OWNER_CHECK_EVERY {
                 checked_at = now;
+                engine.ownership.show_life();
                 if !engine.ownership.is_known() {
                     log::error!(
                         "{} was deleted: the spool is let go of",
@@ -323,7 +387,7 @@ impl Store {
                 }
             }
             if !busy {
-                engine.wait(OWNER_PROBE_EVERY, &self.control);
+                engine.wait(OWNER_PROBE_EVERY, &self.control, &self.bell);
             }
         }
     }

@@ -1,18 +1,20 @@
 //! The product file: a [`Product`] in TOML.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::product::{Declared, Drops, Mode, Product, Profiles, Server};
+use crate::product::{Declared, Drops, Exit, Mode, Product, Profiles, Quota, Server};
 
 /// Largest product file that is read.
 const BYTES_MAX: u64 = 1 << 20;
 
-#[derive(Deserialize)]
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     name: String,
@@ -27,20 +29,27 @@ struct File {
     server: Option<ServerTable>,
     events: Option<Events>,
     #[serde(default)]
+    integrations: BTreeMap<String, Keys>,
+    #[serde(default)]
     milestones: BTreeSet<String>,
     notice: Option<String>,
+    #[serde(default)]
+    interactive_milestones: bool,
+    #[serde(default)]
+    used_before: Vec<String>,
     endpoint: Option<String>,
     format: Option<String>,
     mode: Option<Mode>,
     free_disk_min: Option<u64>,
     quota: Option<QuotaTable>,
+    exit: Option<ExitEntry>,
     #[serde(default)]
     runtime: String,
     #[serde(default)]
     runtime_version: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProfilesTable {
     file: String,
@@ -49,14 +58,14 @@ struct ProfilesTable {
     name_env: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ServerTable {
     url_env: String,
     path: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct QuotaTable {
     bytes: Option<u64>,
@@ -66,20 +75,28 @@ struct QuotaTable {
     drop: Option<Drops>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ExitEntry {
+    Leave,
+    SpendSeconds(f64),
+    Spawn(PathBuf),
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(untagged, expecting = "\"any\", or a table of events, each with keys = [...]")]
 enum Events {
     Word(Any),
     Tables(BTreeMap<String, Keys>),
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 enum Any {
     #[serde(rename = "any")]
     Any,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
     #[serde(default)]
@@ -96,13 +113,16 @@ impl Product {
     /// home_env = "ACME_WORKER_HOME"   # overrides home
     /// folder = "telemetry"            # the telemetry directory is <home>/<folder>
     /// opt_out_env = "ACME_TELEMETRY"  # its false words refuse
-    /// events = "any"                  # or [events.NAME] tables with keys = [...]: only these are taken
+    /// events = "any"                  # or [events.NAME] tables with keys = [...]: only these are taken, and
+    ///                                 # the events INTEGRATION:... of [integrations.INTEGRATION] tables alike
     /// milestones = ["first_job"]
-    /// notice = "Acme collects ..."    # optional, as all below
+    /// interactive_milestones = false  # true: they count from an interactive terminal alone
+    /// used_before = ["config.toml"]   # any of these in the home: an old user, whose milestones count as reached
+    /// notice = "Acme collects ..."    # optional, as all below; told once, in an interactive terminal
     /// runtime = "python"
     /// runtime_version = "3.12.1"
     /// endpoint = "http://127.0.0.1:4318/v1/logs"
-    /// format = "otlp"
+    /// format = "otlp"                 # or another: see `Format`
     /// mode = "on"
     /// free_disk_min = 67108864        # bytes that are left to others
     /// quota = { bytes = 67108864, events = 1000000, age_days = 90, files = 4096, drop = "oldest" }
@@ -110,6 +130,7 @@ impl Product {
     /// local_file = "acme.toml"        # in the working directory, for the processes started there
     /// profiles = { file = "profiles.toml", default = "main", path_env = "ACME_PROFILES", name_env = "ACME_PROFILE" }
     /// server = { url_env = "ACME_URL", path = "settings" }   # asked before the first delivery
+    /// exit = "leave"                  # or { spend_seconds = 2.0 }, or { spawn = "/usr/bin/milepost" }
     /// ```
     ///
     /// # Errors
@@ -129,16 +150,40 @@ impl Product {
         }
         let text = std::fs::read_to_string(path).map_err(unread)?;
         let wrong = || format!("the product file {} cannot be used", path.display());
-        let file: File = toml_edit::de::from_str(&text)
-            .map_err(|error| Error::new(ErrorKind::Invalid, wrong()).with_source(error))?;
-        let product = Product::from(file);
-        product.validate().map_err(|error| Error::new(ErrorKind::Invalid, wrong()).with_source(error))?;
+        Self::from_toml(&text).map_err(|error| Error::new(ErrorKind::Invalid, wrong()).with_source(error))
+    }
+
+    /// Reads the text of a product file.
+    ///
+    /// # Errors
+    ///
+    /// Names, where TOML knows it, the line of what cannot be used.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let wrong = |error: toml_edit::de::Error| Error::invalid(error.to_string().trim_end());
+        let file: File = toml_edit::de::from_str(text).map_err(wrong)?;
+        let product = Product::try_from(file)?;
+        product.validate()?;
         Ok(product)
+    }
+
+    /// The product as a product file: what lets the program `milepost` speak for a product that is written in
+    /// Rust. That it takes the events of integrations which it does not know has no place in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] names what TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml_edit::ser::to_string(&File::from(self)).map_err(|error| {
+            Error::invalid(format!("the product {:?} cannot be written as TOML", self.name))
+                .with_source(error)
+        })
     }
 }
 
-impl From<File> for Product {
-    fn from(file: File) -> Self {
+impl TryFrom<File> for Product {
+    type Error = Error;
+
+    fn try_from(file: File) -> Result<Self> {
         let mut product = Product::new(file.name, file.version).runtime(file.runtime, file.runtime_version);
         product.home = file.home.unwrap_or(product.home);
         product.folder = file.folder.unwrap_or(product.folder);
@@ -153,24 +198,93 @@ impl From<File> for Product {
         product.files.server = file.server.map(|ServerTable { url_env, path }| Server { url_env, path });
         product.milestones = file.milestones;
         product.notice = file.notice;
+        product.interactive = file.interactive_milestones;
+        product.traces = file.used_before;
         product.endpoint = file.endpoint;
         product.format = file.format;
         product.mode = file.mode.unwrap_or_default();
         product.free_disk_min = file.free_disk_min.unwrap_or(product.free_disk_min);
         if let Some(table) = file.quota {
-            let day = Duration::from_secs(24 * 3600);
             let quota = &mut product.quota;
             quota.bytes = table.bytes.unwrap_or(quota.bytes);
             quota.events = table.events.unwrap_or(quota.events);
-            quota.age = table.age_days.map_or(quota.age, |days| day * days);
+            quota.age = table.age_days.map_or(quota.age, |days| DAY * days);
             quota.files = table.files.unwrap_or(quota.files);
             quota.drops = table.drop.unwrap_or(quota.drops);
         }
+        let takes_any = matches!(file.events, Some(Events::Word(Any::Any)));
         if let Some(Events::Tables(events)) = file.events {
-            let events = events.into_iter().map(|(name, Keys { keys })| (name, keys)).collect();
-            product.declared = Declared::Only { events, integrations: None };
+            *product.declared.only().0 =
+                events.into_iter().map(|(name, Keys { keys })| (name, keys)).collect();
         }
-        product
+        for (name, Keys { keys }) in file.integrations.into_iter().filter(|_| !takes_any) {
+            product.declared.only().1.add(name, keys);
+        }
+        product.exit = match file.exit {
+            None | Some(ExitEntry::Leave) => Exit::Leave,
+            Some(ExitEntry::Spawn(program)) => Exit::Spawn(program),
+            Some(ExitEntry::SpendSeconds(seconds)) => {
+                let wrong = |_| Error::invalid(format!("spend_seconds = {seconds} is no length of time"));
+                Exit::Spend(Duration::try_from_secs_f64(seconds).map_err(wrong)?)
+            }
+        };
+        Ok(product)
+    }
+}
+
+impl From<&Product> for File {
+    fn from(product: &Product) -> Self {
+        let product = product.clone();
+        let tables = |declared: BTreeMap<String, BTreeSet<String>>| {
+            declared.into_iter().map(|(name, keys)| (name, Keys { keys })).collect()
+        };
+        let (events, integrations) = match product.declared {
+            Declared::Any => (Events::Word(Any::Any), BTreeMap::new()),
+            Declared::Only { events, integrations } => {
+                (Events::Tables(tables(events)), tables(integrations.keys))
+            }
+        };
+        let Quota { bytes, events: events_max, age, files, drops } = product.quota;
+        Self {
+            name: product.name,
+            version: product.version,
+            home: Some(product.home),
+            home_env: product.home_env,
+            folder: Some(product.folder),
+            opt_out_env: product.opt_out_env,
+            setting: product.files.setting,
+            local_file: product.files.local_file,
+            profiles: product.files.profiles.map(|profiles| {
+                let Profiles { file, default, path_env, name_env } = profiles;
+                ProfilesTable { file, default, path_env, name_env }
+            }),
+            server: product.files.server.map(|Server { url_env, path }| ServerTable { url_env, path }),
+            events: Some(events),
+            integrations,
+            milestones: product.milestones,
+            notice: product.notice,
+            interactive_milestones: product.interactive,
+            used_before: product.traces,
+            endpoint: product.endpoint,
+            format: product.format,
+            mode: Some(product.mode),
+            free_disk_min: Some(product.free_disk_min),
+            quota: Some(QuotaTable {
+                bytes: Some(bytes),
+                // More than TOML counts to is as many as there is room for.
+                events: i64::try_from(events_max).is_ok().then_some(events_max),
+                age_days: Some((age.as_secs() / DAY.as_secs()) as u32),
+                files: Some(files),
+                drop: Some(drops),
+            }),
+            exit: Some(match product.exit {
+                Exit::Leave => ExitEntry::Leave,
+                Exit::Spend(time) => ExitEntry::SpendSeconds(time.as_secs_f64()),
+                Exit::Spawn(program) => ExitEntry::Spawn(program),
+            }),
+            runtime: product.runtime,
+            runtime_version: product.runtime_version,
+        }
     }
 }
 
@@ -197,6 +311,8 @@ mod tests {
             opt_out_env = "ACME_TELEMETRY"
             milestones = ["first_job"]
             notice = "Acme collects"
+            interactive_milestones = true
+            used_before = ["config.toml"]
             endpoint = "http://127.0.0.1:4318/v1/logs"
             format = "otlp"
             mode = "local"
@@ -206,8 +322,13 @@ mod tests {
             local_file = "acme.toml"
             profiles = { file = "profiles.toml", default = "main", path_env = "ACME_PROFILES" }
             server = { url_env = "ACME_URL", path = "settings" }
+            exit = { spend_seconds = 1.5 }
+            runtime = "python"
+            runtime_version = "3.12.1"
             [events.job_finished]
             keys = ["rows", "ok"]
+            [integrations.aws]
+            keys = ["service"]
             "#,
         )
         .unwrap();
@@ -232,7 +353,24 @@ mod tests {
         let quota = Quota { bytes: 2, events: 5, age, files: 4, drops: Drops::Newest };
         assert_eq!((product.free_disk_min, product.quota), (1, quota));
         assert!(product.declared.has("job_finished") && !product.declared.has("job_started"));
+        assert!(product.declared.has("aws:deployed") && !product.declared.has("gcp:deployed"));
         assert!(product.milestones.contains("first_job"));
+        assert!(product.interactive && product.traces == ["config.toml"]);
+        assert_eq!(product.exit, Exit::Spend(Duration::from_millis(1_500)));
+        // Whatever is read is written, and read again.
+        assert_eq!(Product::from_toml(&product.to_toml().unwrap()).unwrap(), product);
+    }
+
+    #[test]
+    fn a_product_is_written_as_the_file_that_it_could_have_been_read_from() {
+        let spawning = Product::new("a", "1").exit(Exit::Spawn("/opt/a b/milepost".into()));
+        for product in [Product::new("a", "1"), spawning] {
+            assert_eq!(Product::from_toml(&product.to_toml().unwrap()).unwrap(), product);
+        }
+        let prefect = Product::from_toml(&Product::prefect("3.8.8").to_toml().unwrap()).unwrap();
+        let directory = |product: &Product| product.directory_in(&product.home_directory(None).unwrap());
+        assert_eq!(directory(&prefect), directory(&Product::prefect("3.8.8")));
+        assert_eq!(prefect.files, Product::prefect("3.8.8").files);
     }
 
     #[test]
@@ -247,6 +385,8 @@ mod tests {
             ("name = 'a'\nversion = '1'\ncolour = 'red'", "colour"),
             ("name = 'a'\nversion = '1'\nevents = 'all'", "\"any\""),
             ("name = 'a'\nversion = '1'\nmode = 'sometimes'", "sometimes"),
+            ("name = 'a'\nversion = '1'\nexit = 'run'", "run"),
+            ("name = 'a'\nversion = '1'\nexit = { spend_seconds = -1.0 }", "-1"),
             ("name = 'a'\nversion = '1'\nquota = { drop = 'all' }", "all"),
             ("name = 'a b'\nversion = '1'", "a b"),
             ("name = ", "line 1"),

@@ -4,6 +4,7 @@
 //! the variable that moves its home.
 
 mod declared;
+mod exit;
 mod file;
 mod files;
 mod mode;
@@ -18,10 +19,12 @@ use crate::error::{Error, Result};
 use crate::event::is_name;
 use crate::limits::FREE_DISK_BYTES_MIN;
 
-pub(crate) use declared::{Declared, Keys};
+pub(crate) use declared::{Declared, Integrations, Keys};
+pub use exit::Exit;
 pub(crate) use files::{Profiles, Server, SettingsFiles};
 pub use mode::Mode;
 pub(crate) use mode::{DEFAULT, LOCAL};
+pub(crate) use prefect::HEARTBEAT;
 pub(crate) use quota::{Drops, Quota};
 
 /// The product whose usage is reported: its name on the wire, its telemetry directory, what it declares.
@@ -37,7 +40,7 @@ pub(crate) use quota::{Drops, Quota};
 /// ```
 ///
 /// Nothing is checked until [`crate::ClientBuilder::build`], which names what is wrong.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Product {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -51,11 +54,16 @@ pub struct Product {
     pub(crate) declared: Declared,
     pub(crate) milestones: BTreeSet<String>,
     pub(crate) notice: Option<String>,
+    /// Whether milestones count from an interactive terminal alone.
+    pub(crate) interactive: bool,
+    /// Names in the home of which any shows that the product was used before.
+    pub(crate) traces: Vec<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) format: Option<String>,
     pub(crate) mode: Mode,
     pub(crate) free_disk_min: u64,
     pub(crate) quota: Quota,
+    pub(crate) exit: Exit,
 }
 
 impl Product {
@@ -75,11 +83,14 @@ impl Product {
             declared: Declared::Any,
             milestones: BTreeSet::new(),
             notice: None,
+            interactive: false,
+            traces: Vec::new(),
             endpoint: None,
             format: None,
             mode: Mode::On,
             free_disk_min: FREE_DISK_BYTES_MIN,
             quota: Quota::default(),
+            exit: Exit::Leave,
         }
     }
 
@@ -180,12 +191,25 @@ impl Product {
         keys: impl IntoIterator<Item = K>,
     ) -> Self {
         let keys = keys.into_iter().map(Into::into).collect();
-        match &mut self.declared {
-            Declared::Only { events, .. } => drop(events.insert(name.into(), keys)),
-            Declared::Any => {
-                self.declared = Declared::Only { events: [(name.into(), keys)].into(), integrations: None };
-            }
-        }
+        self.declared.only().0.insert(name.into(), keys);
+        self
+    }
+
+    /// Declares an integration and its keys: its events are named `<integration>:<event>`, and may carry these
+    /// keys and `integration`, which says who it is. Once one is declared, only what is declared is taken;
+    /// Prefect takes events of any integration, and from those that declare nothing no key but `integration`.
+    ///
+    /// ```
+    /// use milepost::Product;
+    /// let product = Product::prefect("3.8.8").integration("prefect-aws", ["service"]);
+    /// ```
+    #[must_use]
+    pub fn integration<K: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Self {
+        self.declared.only().1.add(name.into(), keys);
         self
     }
 
@@ -196,7 +220,23 @@ impl Product {
         self
     }
 
-    /// What a person is told once. None by default.
+    /// Counts milestones from an interactive terminal alone: where standard output or standard error is one. By
+    /// default they count anywhere.
+    #[must_use]
+    pub fn interactive_milestones(mut self) -> Self {
+        self.interactive = true;
+        self
+    }
+
+    /// A name in the home that shows that the product was used before: for such a person all milestones count as
+    /// reached from the start, without events, and no notice is shown. None by default.
+    #[must_use]
+    pub fn used_before(mut self, name: impl Into<String>) -> Self {
+        self.traces.push(name.into());
+        self
+    }
+
+    /// What a person is told once, on standard error, in an interactive terminal. None by default.
     #[must_use]
     pub fn notice(mut self, notice: impl Into<String>) -> Self {
         self.notice = Some(notice.into());
@@ -264,6 +304,13 @@ impl Product {
         self
     }
 
+    /// What a process that ends does about events that wait. Defaults to [`Exit::Leave`].
+    #[must_use]
+    pub fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
     /// Checks what can be checked without a disk.
     pub(crate) fn validate(&self) -> Result<()> {
         let wrong = |what: &str, value: &str| {
@@ -307,12 +354,15 @@ impl Product {
         if files.setting.is_none() && (files.local_file.is_some() || files.server.is_some()) {
             return wrong("file or server, without the setting that counts in it,", "");
         }
-        let declared = match &self.declared {
-            Declared::Only { events, .. } => events.keys().find(|name| !is_name(name)),
-            Declared::Any => None,
-        };
-        if let Some(name) = declared {
-            return wrong("event", name);
+        if let Declared::Only { events, integrations } = &self.declared {
+            if let Some(name) = events.keys().find(|name| !is_name(name)) {
+                return wrong("event", name);
+            }
+            // With a colon, its events would be those of another.
+            let is_integration = |name: &str| is_name(name) && !name.contains(':');
+            if let Some(name) = integrations.keys.keys().find(|name| !is_integration(name)) {
+                return wrong("integration", name);
+            }
         }
         if let Some(name) = self.milestones.iter().find(|name| !is_name(name)) {
             return wrong("milestone", name);
@@ -340,6 +390,12 @@ impl Product {
     pub(crate) fn directory_in(&self, home: &Path) -> PathBuf {
         home.join(&self.folder)
     }
+
+    /// The paths of which any shows that the product was used before.
+    pub(crate) fn traces(&self, home: Option<&Path>) -> Vec<PathBuf> {
+        let home = self.home_directory(home);
+        home.map_or_else(|_| Vec::new(), |home| self.traces.iter().map(|name| home.join(name)).collect())
+    }
 }
 
 #[cfg(test)]
@@ -363,6 +419,7 @@ mod tests {
             (Product::new("a", "1").setting("a..b"), "setting"),
             (Product::new("a", "1").profiles("p.toml", "d"), "without a variable"),
             (Product::new("a", "1").opt_out_env("A").profiles("/p.toml", "d"), "file of profiles"),
+            (Product::new("a", "1").integration("aws:s3", ["k"]), "integration"),
         ];
         for (product, what) in cases {
             let error = product.validate().unwrap_err();

@@ -1,6 +1,6 @@
 //! Prefect's telemetry as a product: <https://docs.prefect.io/concepts/telemetry>.
 
-use crate::product::{Declared, Product};
+use crate::product::{Declared, Integrations, Product};
 
 /// The milestones of Prefect's quick start, in the page's order.
 const MILESTONES: [&str; 5] = [
@@ -10,6 +10,11 @@ const MILESTONES: [&str; 5] = [
     "first_deployment_created",
     "first_schedule_created",
 ];
+
+/// What a home that was used before the telemetry came holds any of.
+const TRACES: [&str; 4] = ["profiles.toml", ".prefect.db", "prefect.db", "storage"];
+/// The event of a server's heartbeat.
+pub(crate) const HEARTBEAT: &str = "heartbeat";
 
 const NOTICE: &str = "Prefect collects anonymous usage data to improve the product.
 To opt out: PREFECT_SERVER_ANALYTICS_ENABLED=false or DO_NOT_TRACK=1
@@ -28,12 +33,14 @@ impl Product {
             .profiles("profiles.toml", "ephemeral")
             .profiles_env("PREFECT_PROFILES_PATH", "PREFECT_PROFILE")
             .server("PREFECT_API_URL", "admin/settings")
-            .notice(NOTICE);
+            .notice(NOTICE)
+            .interactive_milestones();
+        product.traces = TRACES.map(String::from).into();
         product.runtime = "python".into();
         product.milestones = MILESTONES.map(String::from).into();
         product.declared = Declared::Only {
             events: MILESTONES.map(|name| (name.into(), [].into())).into(),
-            integrations: Some(["integration".into()].into()),
+            integrations: Integrations::any(),
         };
         product
     }

@@ -1,9 +1,10 @@
 //! How much may wait.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::limits::{
     JOURNAL_BYTES, JOURNAL_BYTES_MIN, JOURNAL_EVENTS_MAX, QUOTA_AGE, QUOTA_BYTES, QUOTA_EVENTS, QUOTA_FILES,
     QUOTA_PARTS,
@@ -24,7 +25,7 @@ pub(crate) struct Quota {
 }
 
 /// What goes where there is too much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Drops {
     /// What has waited longest, and of a name that holds more than half before all others.
@@ -46,6 +47,11 @@ impl Default for Quota {
 }
 
 impl Quota {
+    /// What has waited since before this has waited too long; `None` where no clock goes back so far.
+    pub(crate) fn aged_before(&self) -> Option<SystemTime> {
+        clock::wall().checked_sub(self.age)
+    }
+
     /// What one journal may grow to: what is dropped at once, and what nobody can drop while it is held.
     pub(crate) fn journal_bytes(&self) -> u64 {
         (self.bytes / QUOTA_PARTS).clamp(JOURNAL_BYTES_MIN, JOURNAL_BYTES)

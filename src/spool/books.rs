@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::admission::Refusal;
+use crate::admission::{Refusal, Rule};
 use crate::block::Counts;
 pub(crate) use crate::block::DropReason;
 
@@ -28,9 +28,14 @@ pub(crate) struct Account {
 pub(crate) struct Books {
     pub(crate) accounts: BTreeMap<String, Account>,
     pub(crate) refused: BTreeMap<Refusal, u64>,
-    pub(crate) redacted: u64,
+    /// Properties that were left out because nobody declared them; at first those were all that there were.
+    #[serde(rename = "redacted")]
+    pub(crate) undeclared: u64,
     /// Places on disk where bytes were damaged.
     pub(crate) damaged: u64,
+    /// Properties that the privacy guard left out, by its rule's word. Later than the fields above.
+    #[serde(default)]
+    pub(crate) guarded: BTreeMap<String, u64>,
 }
 
 impl Account {
@@ -69,8 +74,11 @@ impl Books {
                 *self.refused.entry(reason).or_default() += events;
             }
         }
-        self.redacted += counts.redacted;
+        self.undeclared += counts.undeclared;
         self.damaged += counts.damaged;
+        for (rule, properties) in &counts.guarded {
+            *self.guarded.entry(rule.clone()).or_default() += properties;
+        }
         for (destination, code, events) in &counts.removed {
             if let Some(reason) = DropReason::ALL.into_iter().find(|reason| *reason as u8 == *code) {
                 let account = self.account(destination);
@@ -90,8 +98,18 @@ impl Books {
             self.account(destination).merge(account, with);
         }
         merge(&mut self.refused, &other.refused, with);
-        self.redacted = with(self.redacted, other.redacted);
+        merge(&mut self.guarded, &other.guarded, with);
+        self.undeclared = with(self.undeclared, other.undeclared);
         self.damaged = with(self.damaged, other.damaged);
+    }
+
+    /// Properties that were left out, by rule.
+    pub(crate) fn redacted(&self) -> BTreeMap<String, u64> {
+        let mut redacted = self.guarded.clone();
+        if self.undeclared > 0 {
+            redacted.insert(Rule::Undeclared.as_str().into(), self.undeclared);
+        }
+        redacted
     }
 
     /// All destinations as one.
@@ -102,13 +120,13 @@ impl Books {
     }
 }
 
-fn merge<K: Ord + Copy>(
+fn merge<K: Ord + Clone>(
     ours: &mut BTreeMap<K, u64>,
     theirs: &BTreeMap<K, u64>,
     with: impl Fn(u64, u64) -> u64,
 ) {
     for (key, sum) in theirs {
-        let entry = ours.entry(*key).or_default();
+        let entry = ours.entry(key.clone()).or_default();
         *entry = with(*entry, *sum);
     }
     ours.retain(|_, sum| *sum > 0);
@@ -125,13 +143,17 @@ mod tests {
         journal.account("default").delivered = 4;
         journal.account("default").drop(DropReason::Rejected, 1);
         let removed = vec![("default".into(), DropReason::Quota as u8, 7), ("default".into(), 200, 9)];
-        journal.count(&Counts { refused: vec![(0, 3), (200, 9)], redacted: 2, damaged: 1, removed });
+        let (refused, guarded) =
+            (vec![(0, 3), (200, 9)], vec![("path".into(), 4), ("of_tomorrow".into(), 5)]);
+        journal.count(&Counts { refused, undeclared: 2, damaged: 1, removed, guarded });
+        let redacted = [("of_tomorrow", 5), ("path", 4), ("undeclared", 2)];
+        assert_eq!(journal.redacted(), redacted.map(|(rule, count)| (rule.to_owned(), count)).into());
         assert_eq!(journal.total().dropped[&DropReason::Quota], 7);
         let mut books = journal.clone();
         assert_eq!(books.total().waiting(), 5);
         books.account("default").accepted += 3;
         books.subtract(&journal);
         assert_eq!(books.total(), Account { accepted: 3, ..Account::default() });
-        assert_eq!((books.refused.len(), books.redacted, books.damaged), (0, 0, 0));
+        assert_eq!((books.refused.len(), books.redacted().len(), books.damaged), (0, 0, 0));
     }
 }

@@ -13,7 +13,9 @@ use thiserror::Error;
 use super::books::Books;
 use super::keys;
 use super::ledger::{LastWord, Ledger, LedgerError, Mark, Owner, State, Taken};
+use super::milestones::Exchange;
 use super::queue::{Lease, Queue};
+use super::record::MetaRecord;
 use super::step::{Step, reached};
 use super::store::{Changes, Store, StoreError};
 use super::{DEFAULT, LOCAL};
@@ -47,6 +49,7 @@ pub(crate) struct Spool {
     pub(super) origins: HashMap<OriginId, Arc<Origin>>,
     /// Milestones that were reached.
     pub(super) marks: BTreeMap<String, Mark>,
+    pub(super) exchange: Exchange,
     /// Numbers of the dead letters.
     pub(super) dead: BTreeSet<u64>,
     pub(super) owner: Owner,
@@ -59,6 +62,7 @@ pub(crate) struct Spool {
 
 /// What the store keeps beside pairs of a kind.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "MetaRecord", into = "MetaRecord")]
 pub(super) struct Meta {
     pub(super) version: u32,
     pub(super) epoch: Epoch,

@@ -125,12 +125,7 @@ impl Spool {
 
     /// Marks the milestone of a block; `false` when it had been reached before.
     fn mark(&mut self, block: &Block<'_>, entering: &mut Entering) -> bool {
-        let Some(name) = block.raw().ok().and_then(|raw| {
-            let record = block.records(&raw).next()?.ok()?;
-            Some(record.name.to_owned())
-        }) else {
-            return true;
-        };
+        let Some(name) = block.first_name() else { return true };
         if self.marks.contains_key(&name) {
             return false;
         }

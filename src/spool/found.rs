@@ -7,7 +7,7 @@ use super::core::{META_VERSION, Meta};
 use super::keys::{self, EntryKey, Key};
 use super::ledger::{Mark, Taken};
 use super::queue::{BlockInfo, Queue};
-use crate::block::{Block, JournalId, Origin, OriginId, decode, read_block};
+use crate::block::{Block, JournalId, Origin, OriginId, decode, decode_grown, read_block};
 
 /// What the pairs of a store say.
 #[derive(Default)]
@@ -66,7 +66,7 @@ impl Found {
         }
         let unreadable = |what: &str| format!("{what} cannot be read");
         match keys::read(key).ok_or_else(|| unreadable("a key"))? {
-            Key::Meta => self.meta = Some(decode(value).map_err(|_| unreadable("its own record"))?),
+            Key::Meta => self.meta = Some(decode_grown(value).map_err(|_| unreadable("its own record"))?),
             Key::Block(sequence) => {
                 let info = block_info(value).ok_or_else(|| unreadable("a block"))?;
                 self.blocks.insert(sequence, info);
@@ -76,7 +76,7 @@ impl Found {
                 self.entries.push((key, owed));
             }
             Key::Taken => {
-                let taken: Taken = decode(value).map_err(|_| unreadable("a journal's record"))?;
+                let taken: Taken = decode_grown(value).map_err(|_| unreadable("a journal's record"))?;
                 self.taken.insert(taken.id, taken);
             }
             Key::Origin => {

@@ -224,6 +224,10 @@ impl Spool {
             }
         };
         reached(Step::JournalLocked);
+        if name.is_now() {
+            // What the product's own code reached meanwhile is not reached again.
+            self.exchange_milestones(true)?;
+        }
         if !local_too && !name.is_now() && stays(&contents) {
             return Ok(Took::Staying);
         }

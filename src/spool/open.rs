@@ -12,6 +12,7 @@ use super::core::{Meta, Spool, SpoolError, Unsaved};
 use super::found::{Found, Inventory};
 use super::keys;
 use super::ledger::{Ledger, LedgerError, Mark, Owner, State, Taken};
+use super::milestones::Exchange;
 use super::panics::marked;
 use super::step::{Step, reached};
 use super::store::{Changes, Store, StoreError, is_usable};
@@ -351,6 +352,7 @@ fn assemble(
         queue,
         origins,
         marks,
+        exchange: Exchange::default(),
         dead,
         owner,
         unsaved: Unsaved::default(),

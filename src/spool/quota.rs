@@ -4,7 +4,6 @@
 //! journals that it shares with them, so that one loop cannot evict everybody else.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::time::Instant;
 
 use super::books::DropReason;
@@ -62,9 +61,11 @@ impl Spool {
         let Some(mut excess) = keeper.excess(&self.installation) else { return Ok(false) };
         let mut loud = self.loud(&keeper.quota, excess)?;
         for _ in 0..QUOTA_DROPS_MAX {
-            let dropped = (excess == Excess::Bytes && self.remove_aside()?)
-                || self.drop_loud(intake, &mut loud)?
-                || self.drop_oldest(intake)?;
+            let dropped = excess == Excess::Bytes && self.remove_aside()?
+                || match &mut loud {
+                    Some(loud) => self.drop_loud(intake, loud)?,
+                    None => self.drop_oldest(intake)?,
+                };
             if !dropped {
                 // Writers hold the rest.
                 let _ = self.installation.ask_for_turn();
@@ -79,24 +80,19 @@ impl Spool {
         Ok(true)
     }
 
-    /// Drops what has waited too long. How old an event says it is does not count: it may have been brought
-    /// from elsewhere. A journal has waited since it was last written to.
+    /// Drops what has waited too long.
     pub(crate) fn drop_aged(&mut self, intake: &mut Intake, keeper: &Keeper) -> Result<(), SpoolError> {
-        let Some(before) = clock::wall().checked_sub(keeper.quota.age) else { return Ok(()) };
-        let is_aged = |directory: &Path, name: &JournalName| {
-            let found = std::fs::symlink_metadata(directory.join(name.to_string()));
-            let written = found.and_then(|found| found.modified());
-            name.millis <= clock::micros(before) / 1_000 && written.is_ok_and(|at| at <= before)
-        };
+        let Some(before) = keeper.quota.aged_before() else { return Ok(()) };
         let (taken, journals) = (self.installation.taken(), self.installation.journals());
         let aged = self.taken.values().filter(|taken_in| {
             let name = taken_in.name.parse::<JournalName>();
-            name.is_ok_and(|name| !name.is_now() && is_aged(&taken, &name))
+            name.is_ok_and(|name| !name.is_now() && name.has_waited_since(before, &taken))
         });
         for id in aged.map(|taken| taken.id).collect::<Vec<_>>() {
             self.evict(id, intake, DropReason::Age)?;
         }
-        while self.discard_oldest(intake, DropReason::Age, |name| is_aged(&journals, name))? {}
+        let wanted = |name: &JournalName| name.has_waited_since(before, &journals);
+        while self.discard_oldest(intake, DropReason::Age, wanted)? {}
         Ok(())
     }
 
@@ -111,9 +107,9 @@ impl Spool {
         Ok((excess != Excess::Files).then(|| Loud::find(all, quota, excess)).flatten())
     }
 
-    /// Drops the loud name's events in the oldest journal that holds some. `false` when there is none.
-    fn drop_loud(&mut self, intake: &mut Intake, loud: &mut Option<Loud>) -> Result<bool, SpoolError> {
-        let Some(loud) = loud else { return Ok(false) };
+    /// Drops the loud name's events in the oldest journal that holds some. `false` when there is none: what is held
+    /// will be let go of, and the others do not go in its place.
+    fn drop_loud(&mut self, intake: &mut Intake, loud: &mut Loud) -> Result<bool, SpoolError> {
         while let Some(journal) = loud.journals.pop_front() {
             if self.cut(intake, &loud.name, journal)? {
                 return Ok(true);
@@ -133,13 +129,13 @@ impl Spool {
             return self.evict(id, intake, DropReason::Quota);
         }
         let path = self.installation.journals().join(name.to_string());
-        match cut(&path, self.epoch, Cut::Named(loud)) {
+        match cut(&path, self.epoch, Cut::Named(loud), DropReason::Quota) {
             Ok(Some(out)) if out.left == 0 => self.take_and_discard(name, DropReason::Quota),
             Ok(out) => Ok(out.is_some_and(|out| out.removed > 0)),
-            // A full disk takes no new file; one that goes whole needs none.
+            // A full disk takes no new file; a journal that goes whole needs none.
             Err(error) => {
-                log::warn!("nothing can be cut out of {}: {error}", path.display());
-                Ok(false)
+                log::warn!("nothing can be cut out of {}, and it goes whole: {error}", path.display());
+                self.take_and_discard(name, DropReason::Quota)
             }
         }
     }

@@ -44,6 +44,8 @@ pub(crate) enum Step {
     StoreNamed = 18,
     /// The old one is removed.
     OldStoreRemoved = 19,
+    /// `milestones.json` says what the store says.
+    MilestonesWritten = 22,
 }
 
 /// Tells that `step` is done.

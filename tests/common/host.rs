@@ -16,10 +16,12 @@ use super::{Home, LONG, wait_until};
 pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
+    /// Letters, which LZ4 cannot shrink and the privacy guard lets pass.
     pub(crate) fn text(&mut self, bytes: usize) -> String {
+        const LETTERS: &[u8; 52] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         let mut next = || {
             self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            char::from(b'!' + (self.0 >> 33) as u8 % 90)
+            char::from(LETTERS[(self.0 >> 33) as usize % LETTERS.len()])
         };
         (0..bytes).map(|_| next()).collect()
     }

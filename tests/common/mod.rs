@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -57,6 +57,12 @@ impl Home {
         let home = Self(tempfile::tempdir().unwrap());
         std::fs::write(home.product_file(), format!("{ACME}{more}")).unwrap();
         home
+    }
+
+    /// Adds lines to the product file.
+    pub(crate) fn declare(&self, more: &str) {
+        let known = std::fs::read_to_string(self.product_file()).unwrap();
+        std::fs::write(self.product_file(), known + more).unwrap();
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -135,6 +141,15 @@ impl Home {
         assert_eq!(self.flush(&receiver.url(), &[]).0, 0);
         assert_eq!(receiver.taken().iter().filter(|event| event.name == "first_job").count(), 0);
         assert_eq!(self.status()["dropped"]["already_reached"], before + 1);
+    }
+
+    /// Makes it look as if whoever holds the spool had shown itself an hour ago for the last time.
+    pub(crate) fn age_owner(&self) {
+        let past = SystemTime::now() - Duration::from_secs(3_600);
+        for name in ["owner.lock", "ledger"] {
+            let file = std::fs::File::options().write(true).open(self.telemetry().join(name)).unwrap();
+            file.set_modified(past).unwrap();
+        }
     }
 
     /// How things stand. The books have to balance, in sum and for each destination.
@@ -239,6 +254,12 @@ pub(crate) fn in_a_clean_process(name: &str, body: impl FnOnce()) {
     print!("{}", done.stdout);
 }
 
+/// Sends a signal; `false` where there is no such process.
+pub(crate) fn signal(pid: u64, signal: &str) -> bool {
+    let sent = Command::new("kill").args([signal, &pid.to_string()]).stderr(Stdio::null()).status();
+    sent.unwrap().success()
+}
+
 /// Waits until something holds.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
@@ -268,6 +289,22 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         match entry.file_type().unwrap().is_dir() {
             true => copy(&entry.path(), &to.join(entry.file_name())),
             false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        }
+    }
+}
+
+pub(crate) fn has(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// No file below the directory has the text in it.
+pub(crate) fn assert_nowhere(directory: &Path, text: &str) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            assert_nowhere(&path, text);
+        } else {
+            assert!(!has(&std::fs::read(&path).unwrap(), text), "{text} stands in {}", path.display());
         }
     }
 }

@@ -26,8 +26,9 @@ use uuid::Uuid;
 pub(super) use self::messages::Request;
 use self::messages::{AnyValue, KeyValue, LogRecord, Resource, ResourceLogs, Scope, ScopeLogs};
 pub(super) use self::reply::{complaint, verdict};
+use super::read::{Owed, read_parcel};
 use super::{Damage, Encoded};
-use crate::block::{BlockError, Class, Origin, Record, event_id, milestone_id, read_block};
+use crate::block::Origin;
 use crate::delivery::Parcel;
 use crate::event::Value;
 
@@ -44,7 +45,7 @@ pub(super) fn encode(parcels: &[Parcel], write: impl FnOnce(&Request) -> Vec<u8>
     let mut last: Option<&Arc<Origin>> = None;
     let mut records = Vec::new();
     for (number, parcel) in parcels.iter().enumerate() {
-        let read = read_parcel(parcel, &mut records);
+        let read = read_parcel(parcel, &mut |owed| records.push(log_record(owed)));
         if read != parcel.owed {
             damaged.push(Damage { parcel: number, events: parcel.owed & !read });
         }
@@ -59,29 +60,7 @@ pub(super) fn encode(parcels: &[Parcel], write: impl FnOnce(&Request) -> Vec<u8>
         }
         last = Some(&parcel.origin);
     }
-    Encoded { body: write(&request), events, damaged }
-}
-
-/// Appends the parcel's owed events to `records`, and returns which it could read.
-fn read_parcel(parcel: &Parcel, records: &mut Vec<LogRecord>) -> u128 {
-    let mut read = 0;
-    // What is behind a record that cannot be decoded is lost with it. The events before it are whole.
-    let mut read_block = || -> Result<(), BlockError> {
-        let block = read_block(&parcel.block)?;
-        let raw = block.raw()?;
-        for (bit, record) in block.records(&raw).enumerate() {
-            let record = record?;
-            if parcel.owed >> bit & 1 == 1 {
-                read |= 1 << bit;
-                records.push(log_record(&parcel.origin, block.class, record));
-            }
-        }
-        Ok(())
-    };
-    if let Err(err) = read_block() {
-        log::warn!("a block that is owed cannot be read: {err}");
-    }
-    read
+    Encoded::new(write(&request), events, damaged)
 }
 
 fn resource_logs(origin: &Origin, log_records: Vec<LogRecord>) -> ResourceLogs {
@@ -104,22 +83,18 @@ fn resource_logs(origin: &Origin, log_records: Vec<LogRecord>) -> ResourceLogs {
     ResourceLogs { resource: Resource { attributes }, scope_logs: vec![ScopeLogs { scope, log_records }] }
 }
 
-fn log_record(origin: &Origin, class: Class, record: Record<'_>) -> LogRecord {
-    let id = match class {
-        Class::Milestone => milestone_id(&origin.device_id, &origin.product, record.name),
-        Class::Latest | Class::Bulk => event_id(record.address, record.time),
-    };
-    let mut attributes = Vec::with_capacity(1 + record.properties.len());
-    attributes.push(attribute(UID, messages::Value::StringValue(hyphenated(id))));
+fn log_record(owed: Owed<'_>) -> LogRecord {
+    let mut attributes = Vec::with_capacity(1 + owed.properties.len());
+    attributes.push(attribute(UID, messages::Value::StringValue(hyphenated(owed.id))));
     // A property of this name would make two of one event, or one of two.
-    let properties = record.properties.into_iter().filter(|(key, _)| *key != UID);
+    let properties = owed.properties.into_iter().filter(|(key, _)| *key != UID);
     attributes.extend(properties.map(|(key, value)| attribute(key, any_value(value))));
-    let nanos = record.time.saturating_mul(1_000);
+    let nanos = owed.time.saturating_mul(1_000);
     LogRecord {
         time_unix_nano: nanos,
         observed_time_unix_nano: nanos,
         severity_number: INFO,
-        event_name: record.name.to_owned(),
+        event_name: owed.name.to_owned(),
         attributes,
     }
 }

@@ -11,7 +11,7 @@ use prost::Message;
 
 use super::*;
 use crate::Event;
-use crate::block::{Address, BlockBuilder, JournalId};
+use crate::block::{Address, BlockBuilder, Class, JournalId, event_id, milestone_id};
 use crate::delivery::{Answer, Format};
 
 type Properties = Vec<(String, Value<'static>)>;

@@ -1,0 +1,64 @@
+//! Reads the owed events of parcels.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::Damage;
+use crate::block::{BlockError, Class, Origin, event_id, milestone_id, read_block};
+use crate::delivery::Parcel;
+use crate::event::Value;
+
+/// An event that is owed, as its block has it.
+pub(super) struct Owed<'a> {
+    pub(super) origin: &'a Arc<Origin>,
+    pub(super) class: Class,
+    /// The same only for the same event: by it a receiver knows a repeat.
+    pub(super) id: Uuid,
+    /// Microseconds since the Unix epoch.
+    pub(super) time: u64,
+    pub(super) name: &'a str,
+    pub(super) properties: Vec<(&'a str, Value<'a>)>,
+}
+
+/// Calls `take` for each owed event of `parcels`, in their order. Returns how many there were, and what could not
+/// be read.
+pub(super) fn read(parcels: &[Parcel], mut take: impl FnMut(Owed<'_>)) -> (u64, Vec<Damage>) {
+    let (mut events, mut damaged) = (0, Vec::new());
+    for (number, parcel) in parcels.iter().enumerate() {
+        let read = read_parcel(parcel, &mut take);
+        events += u64::from(read.count_ones());
+        if read != parcel.owed {
+            damaged.push(Damage { parcel: number, events: parcel.owed & !read });
+        }
+    }
+    (events, damaged)
+}
+
+/// Calls `take` for each of the parcel's owed events, and returns which it could read.
+pub(super) fn read_parcel(parcel: &Parcel, take: &mut impl FnMut(Owed<'_>)) -> u128 {
+    let mut read = 0;
+    // What is behind a record that cannot be decoded is lost with it. The events before it are whole.
+    let mut read_block = || -> Result<(), BlockError> {
+        let block = read_block(&parcel.block)?;
+        let (origin, class) = (&parcel.origin, block.class);
+        let raw = block.raw()?;
+        for (bit, record) in block.records(&raw).enumerate() {
+            let record = record?;
+            if parcel.owed >> bit & 1 == 1 {
+                read |= 1 << bit;
+                let id = match class {
+                    Class::Milestone => milestone_id(&origin.device_id, &origin.product, record.name),
+                    Class::Latest | Class::Bulk => event_id(record.address, record.time),
+                };
+                let (time, name, properties) = (record.time, record.name, record.properties);
+                take(Owed { origin, class, id, time, name, properties });
+            }
+        }
+        Ok(())
+    };
+    if let Err(err) = read_block() {
+        log::warn!("a block that is owed cannot be read: {err}");
+    }
+    read
+}

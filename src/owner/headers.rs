@@ -1,0 +1,82 @@
+//! Headers in an environment variable, as OpenTelemetry's exporters take them: `name=value,name=value`, each value
+//! with whatever is not plain in it percent-encoded.
+
+use crate::error::{Error, Result};
+
+/// # Errors
+///
+/// Says what is wrong, and never what stands there: it is most often a key.
+pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>> {
+    let wrong = || Error::invalid("it is no list of headers: name=value,name=value");
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
+            Ok((name.trim().to_owned(), decode(value.trim()).ok_or_else(wrong)?))
+        })
+        .collect()
+}
+
+pub(super) fn format(headers: &[(String, String)]) -> String {
+    let pairs: Vec<_> = headers.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    pairs.join(",")
+}
+
+fn decode(value: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::new(), value.as_bytes());
+    while let [first, more @ ..] = rest {
+        let (byte, more) = match (first, more) {
+            (b'%', [high, low, more @ ..]) => {
+                let digits = [*high, *low];
+                (u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?, more)
+            }
+            (b'%', _) => return None,
+            (byte, more) => (*byte, more),
+        };
+        bytes.push(byte);
+        rest = more;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn encode(value: &str) -> String {
+    let mut text = String::new();
+    for byte in value.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
+            _ => text += &format!("%{byte:02X}"),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_what_exporters_take_too() {
+        let headers = [
+            ("authorization".to_owned(), "Bearer a,b=c %41".to_owned()),
+            ("x-key".to_owned(), "ß".to_owned()),
+        ];
+        assert_eq!(parse(&format(&headers)).unwrap(), headers);
+        let plain = parse(" api-key=abc , other=Basic%20eDp5== ,").unwrap();
+        assert_eq!(
+            plain,
+            [
+                ("api-key".to_owned(), "abc".to_owned()),
+                ("other".to_owned(), "Basic x:y==".replace("x:y", "eDp5"))
+            ]
+        );
+        assert_eq!(parse("").unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused_without_a_word_of_it() {
+        for text in ["secret", "a=%4", "a=%zz", "a=%ff"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(!error.contains("secret") && !error.contains('%'), "{error}");
+        }
+    }
+}
