@@ -91,7 +91,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;
 pub use owner::{
-    Admin, Changed, DeadEvent, DeclaredEvent, DestinationStatus, FlushReport, GuardRule, OwnerStatus,
-    PeekedEvent, Privacy, Setting, Status, Waiting,
+    Admin, Changed, Checkup, DeadEvent, DeclaredEvent, DestinationStatus, Finding, FlushReport, GuardRule,
+    OwnerStatus, PeekedEvent, Privacy, Remedy, Salvage, Setting, Status, Verdict, Waiting,
 };
 pub use product::{Exit, Mode, Product};

@@ -298,6 +298,23 @@ pub(crate) const OPENINGS_MAX: u32 = 64;
 /// Stores that are kept after they were set aside, the newest: what was in them is in `taken/` too.
 pub(crate) const STORES_ASIDE_MAX: usize = 4;
 
+/// Files that are kept after they were set aside, the newest of a directory: more than a person looks at.
+pub(crate) const FILES_ASIDE_MAX: usize = 64;
+
+/// Journals of which it is remembered what of them is lost, the newest losses: as many as are ever taken at once.
+pub(crate) const LOST_JOURNALS_MAX: usize = INTAKE_JOURNALS_MAX;
+
+/// Places of one journal that are remembered as lost, the first: one with more is damaged throughout. All of them
+/// together take 400 KB of the ledger.
+pub(crate) const LOST_RANGES_MAX: usize = 64;
+
+/// Most bytes of a store that are copied or read when it is not sled that reads it: ten times what a drained one
+/// takes.
+pub(crate) const STORE_READ_BYTES_MAX: u64 = 64 * MIB as u64;
+
+/// Most files of one directory that are examined: four times the quota.
+pub(crate) const EXAMINED_FILES_MAX: usize = 4 * QUOTA_FILES;
+
 /// Handles of stores that are forgotten because a sync failed: closing them would panic, keeping them costs each
 /// a cache and a file.
 pub(crate) const STORES_FORGOTTEN_MAX: usize = 8;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What nobody here names, and why it is there.
-const EXCEPTIONS: [(&str, &str); 28] = [
+const EXCEPTIONS: [(&str, &str); 29] = [
     ("Client::refuse", "an embedding program has it for a person who says no in it"),
     ("ClientBuilder::interactive", "for a program whose terminal is not its standard output"),
     ("DeadEvent", "what Admin::dead returns"),
@@ -36,6 +36,7 @@ const EXCEPTIONS: [(&str, &str); 28] = [
     ("Product::used_before", "the program reads it from the product file, an embedding program has this"),
     ("Refusal", "the keys of Status::refused, and what EnqueueError::Refused holds"),
     ("Stats", "what Client::stats returns"),
+    ("Verdict", "a part of Finding"),
     ("Waiting", "a part of Status"),
 ];
 

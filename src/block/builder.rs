@@ -1,5 +1,6 @@
 //! Packs events into blocks.
 
+use super::addresses::runs;
 use super::codec::{Sealed, write_block};
 use super::{Block, Class, JournalId, Kind, OriginId};
 use crate::event::{put_varint, zigzag};
@@ -102,12 +103,25 @@ impl BlockBuilder {
 
 /// A block with one event of another: number `bit`, at its own address. `None` where there is no such event.
 pub(crate) fn single(block: &Block<'_>, bit: u32) -> Option<Vec<u8>> {
+    part(block, 1 << bit)
+}
+
+/// Some events of a block, each at its own address: a block for each run of them. `None` where one of them
+/// cannot be read.
+pub(crate) fn part(block: &Block<'_>, events: u128) -> Option<Vec<u8>> {
+    if events == block.all() {
+        return Some(block.bytes.to_vec());
+    }
     let raw = block.raw().ok()?;
-    let record = block.records(&raw).nth(bit as usize)?.ok()?;
-    let mut builder = BlockBuilder::new();
-    builder.push(record.time, record.bytes);
+    let records = block.records(&raw).collect::<Result<Vec<_>, _>>().ok()?;
     let mut out = Vec::new();
-    builder.seal(block.journal, record.address.index, block.class, block.origin, &mut out);
+    for (low, high) in runs(events) {
+        let mut builder = BlockBuilder::new();
+        for record in records.get(low as usize..high as usize)? {
+            builder.push(record.time, record.bytes);
+        }
+        builder.seal(block.journal, block.first + low, block.class, block.origin, &mut out);
+    }
     Some(out)
 }
 
@@ -208,6 +222,22 @@ mod tests {
         assert_eq!(block.records(&raw).nth(3).unwrap(), alone.records(&raw_alone).next().unwrap());
         assert_eq!((alone.count, alone.first), (1, 43));
         assert_eq!(single(&block, 5), None);
+    }
+
+    #[test]
+    fn some_events_of_a_block_are_a_block_a_run() {
+        let mut builder = BlockBuilder::new();
+        (0..100).for_each(|index| builder.push(index, Event::new("e").with("index", index as i64).bytes()));
+        let mut bytes = Vec::new();
+        builder.seal(journal(), 40, Class::Bulk, OriginId(Uuid::nil()), &mut bytes);
+        let block = read_block(&bytes).unwrap();
+        assert_eq!(part(&block, block.all()).unwrap(), bytes);
+        let parts = part(&block, 0b111 << 20 | 1 << 99).unwrap();
+        let run = read_block(&parts).unwrap();
+        let last = read_block(&parts[run.bytes.len()..]).unwrap();
+        assert_eq!((run.first, run.count, last.first, last.count), (60, 3, 139, 1));
+        let (raw, raw_run) = (block.raw().unwrap(), run.raw().unwrap());
+        assert!(block.records(&raw).skip(20).take(3).eq(run.records(&raw_run)));
     }
 
     #[test]

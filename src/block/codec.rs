@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::{Address, Class, DropReason, JournalId, Kind, OriginId};
+use super::{Address, Class, DropReason, JournalId, Kind, OriginId, ones};
 use crate::event::Value;
-use crate::limits::{BLOCK_BODY_BYTES_MAX, BLOCK_EVENTS_MAX, BLOCK_RAW_BYTES_MAX};
+use crate::limits::{BLOCK_BODY_BYTES_MAX, BLOCK_EVENTS_MAX, BLOCK_RAW_BYTES_MAX, JOURNAL_EVENTS_MAX};
 
 /// Bytes before a block's body.
 pub(crate) const BLOCK_HEADER_BYTES: usize = 64;
@@ -223,13 +223,17 @@ pub(crate) fn read_block(bytes: &[u8]) -> Result<Block<'_>, BlockError> {
     let kind = if bytes[2] == VERSION { Kind::from_byte(bytes[3]) } else { Kind::Unknown(bytes[3]) };
     let count = u16::from_le_bytes([bytes[32], bytes[33]]);
     let class = Class::from_byte(bytes[34]);
-    if kind == Kind::Events && (count == 0 || count as usize > BLOCK_EVENTS_MAX || class.is_none()) {
+    let first = u32_at(bytes, 28);
+    let makes_sense = (1..=BLOCK_EVENTS_MAX).contains(&count.into())
+        && class.is_some()
+        && first <= JOURNAL_EVENTS_MAX - u32::from(count);
+    if kind == Kind::Events && !makes_sense {
         return Err(BlockError::Damaged("a block's header makes no sense"));
     }
     Ok(Block {
         kind,
         journal: JournalId(uuid_at(bytes, 12)),
-        first: u32_at(bytes, 28),
+        first,
         count: if kind == Kind::Events { count } else { 0 },
         class: class.unwrap_or_default(),
         origin: OriginId(uuid_at(bytes, 40)),
@@ -244,6 +248,17 @@ pub(crate) fn read_block(bytes: &[u8]) -> Result<Block<'_>, BlockError> {
 pub(crate) fn find_block(bytes: &[u8]) -> Option<usize> {
     (0..bytes.len().saturating_sub(BLOCK_HEADER_BYTES - 1))
         .find(|&at| bytes[at] == MAGIC[0] && read_block(&bytes[at..]).is_ok())
+}
+
+/// Every whole block in some bytes, wherever it stands.
+pub(crate) fn blocks(bytes: &[u8]) -> impl Iterator<Item = Block<'_>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        rest = &rest[find_block(rest)?..];
+        let block = read_block(rest).ok()?;
+        rest = &rest[block.bytes.len()..];
+        Some(block)
+    })
 }
 
 /// Appends a block to `out`. LZ4 is used where it helps; `scratch` is its room.
@@ -294,6 +309,11 @@ pub(crate) fn write_note(
 }
 
 impl<'a> Block<'a> {
+    /// All of its events.
+    pub(crate) fn all(&self) -> u128 {
+        ones(self.count.into())
+    }
+
     /// The address of its event number `bit`.
     pub(crate) fn address(&self, bit: u16) -> Address {
         Address { journal: self.journal, index: self.first + u32::from(bit) }
@@ -431,7 +451,7 @@ mod tests {
             let _ = find_block(&bytes);
             let mut sound = Vec::new();
             let sealed = Sealed {
-                kind: Kind::Events, journal: JournalId(Uuid::nil()), first: u32::MAX, count: 128,
+                kind: Kind::Events, journal: JournalId(Uuid::nil()), first: JOURNAL_EVENTS_MAX - 128, count: 128,
                 class: Class::Bulk, origin: OriginId(Uuid::nil()), time: u64::MAX,
             };
             // A right sum over a body that was not made by us.

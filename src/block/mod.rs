@@ -28,15 +28,18 @@
 //! them. The bodies of the other kinds are [`Origin`], [`Counts`] and [`End`], by bincode.
 
 mod address;
+mod addresses;
 mod builder;
 mod codec;
 mod dropped;
 mod origin;
 
 pub(crate) use address::{Address, Epoch, JournalId, event_id, milestone_id};
-pub(crate) use builder::{BlockBuilder, single};
+pub(crate) use addresses::{Ranges, ones};
+pub(crate) use builder::{BlockBuilder, part, single};
 pub(crate) use codec::{
-    Block, BlockError, Counts, End, Record, decode, decode_grown, encode, find_block, read_block, write_note,
+    Block, BlockError, Counts, End, Record, blocks, decode, decode_grown, encode, find_block, read_block,
+    write_note,
 };
 pub use dropped::DropReason;
 pub(crate) use origin::{Origin, OriginId};

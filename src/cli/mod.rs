@@ -6,6 +6,7 @@
 mod config;
 mod dead;
 mod demo;
+mod doctor;
 mod enqueue;
 mod flush;
 mod logger;
@@ -86,6 +87,8 @@ enum Command {
     Config(config::Config),
     /// Deletes what waits, unsent
     Purge(purge::Purge),
+    /// Looks at every file, and says what is whole
+    Doctor(doctor::Doctor),
     /// Tells the whole story in a temporary directory, with a receiver on loopback
     Demo(demo::Demo),
     /// The worker of the demo
@@ -137,6 +140,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Dead(command) => command.run(common),
         Command::Config(command) => command.run(common),
         Command::Purge(command) => command.run(common),
+        Command::Doctor(command) => command.run(common),
         Command::Demo(command) => command.run(),
         Command::DemoWorker(command) => command.run(),
     };

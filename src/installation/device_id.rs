@@ -64,6 +64,11 @@ pub(super) fn read_or_make(directory: &Path) -> io::Result<String> {
     Ok(id)
 }
 
+/// Whether a damaged copy of `known` stands there.
+pub(super) fn is_damaged_at(directory: &Path, known: &str) -> io::Result<bool> {
+    look(&directory.join("device_id")).map(|found| is_damaged(&found, known))
+}
+
 /// Writes `known` where a damaged copy of it stands. Says whether there was one.
 pub(super) fn mend(directory: &Path, known: &str) -> io::Result<bool> {
     let path = directory.join("device_id");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::clock;
+use crate::limits::FILES_ASIDE_MAX;
 
 /// What came of trying to lock a file.
 #[derive(Debug)]
@@ -146,12 +147,37 @@ pub(crate) fn is_directory(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-/// Renames what cannot be used and is not to be deleted to a name that says when: `<name>.aside-<when>`.
+/// Stands in the name of what was set aside, behind its own: `<name>.aside-<when>`.
+const ASIDE: &str = ".aside-";
+
+/// Renames what cannot be used and is not to be deleted to a name that says when. Of the files that were, the newest
+/// of a directory are kept.
 pub(crate) fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let name = format!("{}.aside-{}", path.file_name().unwrap_or_default().display(), clock::file_stamp());
+    let name = format!("{}{ASIDE}{}", path.file_name().unwrap_or_default().display(), clock::file_stamp());
     let aside = free_name(path, &name);
     std::fs::rename(path, &aside)?;
+    for oldest in files_aside(path.parent().unwrap_or(path)).iter().rev().skip(FILES_ASIDE_MAX) {
+        remove(oldest)?;
+    }
     Ok(aside)
+}
+
+/// Whether this is the name of what was set aside.
+pub(crate) fn is_aside(name: &str) -> bool {
+    name.contains(ASIDE)
+}
+
+/// The files of a directory that were set aside, the oldest first. One that cannot be listed has none.
+pub(crate) fn files_aside(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let stamped = entries.filter_map(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let (_, stamp) = name.rsplit_once(ASIDE)?;
+        is_file(&entry.path()).then(|| (stamp.to_owned(), entry.path()))
+    });
+    let mut found: Vec<_> = stamped.collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, path)| path).collect()
 }
 
 /// A name beside `path` that nothing has: `name`, or with a number behind it.
@@ -189,6 +215,11 @@ pub(crate) fn create_directories(directory: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => sync_directory(parent),
     }
+}
+
+/// Makes a directory, closed to everybody else, in one that is there. Its name is not made durable.
+pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
+    sys::create_directory(directory)
 }
 
 /// What tells one state of a file from another without reading it.

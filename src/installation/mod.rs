@@ -187,6 +187,11 @@ impl Installation {
         Identity::new(&self.directory, device_id)
     }
 
+    /// Whether what stands in the device id's place is a damaged copy of the one that was `known` before.
+    pub(crate) fn has_damaged_device_id(&self, known: &str) -> io::Result<bool> {
+        device_id::is_damaged_at(&self.directory, known)
+    }
+
     /// Puts a damaged device id right, which was `known` before. Says whether there was anything to do.
     ///
     /// One that is not there is not damaged: somebody said no.

@@ -32,8 +32,8 @@ pub(crate) struct CutOut {
     pub(crate) left: u32,
 }
 
-/// Cuts events out of the journal at `path`. `None` where it is not free, of another epoch, or holds what only
-/// a newer version can read.
+/// Cuts events out of the journal at `path`. `None` where it is not free, of another epoch, carries blocks of
+/// other journals, or holds what only a newer version can read.
 pub(crate) fn cut(path: &Path, epoch: Epoch, what: Cut<'_>, why: DropReason) -> io::Result<Option<CutOut>> {
     let Locked::Ours(file) = fs::lock(path)? else { return Ok(None) };
     let Ok(contents) = Contents::read(&file) else { return Ok(None) };
@@ -92,6 +92,8 @@ impl Rest {
             last_origin = Some(block.origin);
             match block.kind {
                 Kind::Origin => rest.meet(&block)?,
+                // Those of other journals keep their addresses, by which alone they come back once.
+                Kind::Events if block.journal != contents.header.id => return None,
                 Kind::Events => {
                     // Whoever takes a journal in finds by its indexes what was lost to damage; here nobody
                     // will find it any more.

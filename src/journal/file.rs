@@ -128,6 +128,8 @@ impl Journal {
                         Kind::End => return None,
                         // A milestone's journal waits for whoever holds the store.
                         Kind::Events if block.class == Class::Milestone => return None,
+                        // Its indexes are another's.
+                        Kind::Events if block.journal != contents.header.id => return None,
                         Kind::Events => {
                             journal.next = block.first + u32::from(block.count);
                             journal.count_blocks(1, block.bytes.len());

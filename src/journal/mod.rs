@@ -24,6 +24,7 @@
 //! The writer appends and never syncs; the sync thread syncs and never appends.
 
 mod append;
+mod carrier;
 mod channel;
 mod cut;
 mod directory;
@@ -43,6 +44,7 @@ mod sync;
 mod usage;
 mod writer;
 
+pub(crate) use carrier::Carrier;
 pub(crate) use channel::{Channel, Slot};
 pub(crate) use cut::{Cut, cut, has_only};
 pub(crate) use directory::{JournalName, oldest};

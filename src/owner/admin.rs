@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::census;
+use super::checkup::{Checkup, Salvage};
 use super::engine::Engine;
+use super::examine::examine;
 use super::flush::FlushReport;
 use super::lock::Ownership;
 use super::peek::{self, Bodies, PeekedEvent};
@@ -233,6 +235,39 @@ impl Admin {
         }
         engine.close(Duration::ZERO)?;
         Ok(included)
+    }
+
+    /// Looks at every file, and changes none. Disturbs nobody: a store that somebody works on is not checked.
+    pub fn examine(&self) -> Checkup {
+        let directory = self.settings.installation.as_ref().map(Installation::directory);
+        Checkup {
+            directory: directory.map(|directory| directory.display().to_string()).unwrap_or_default(),
+            exists: self.existing().is_some(),
+            files: self.existing().map(examine).unwrap_or_default(),
+            salvage: None,
+        }
+    }
+
+    /// Brings back what is lost and whole in what is damaged or was set aside: events into the queue, once, by
+    /// address; what a receiver had refused for good among the dead letters; milestones that were reached. What was
+    /// set aside is removed when it has nothing more to give. Nothing is sent. Looks at every file afterwards.
+    ///
+    /// Events that were booked as damaged no longer are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admin::peek`]. What came back before is durable, and nothing comes back twice.
+    pub fn salvage(&self) -> Result<Checkup> {
+        let Some(installation) = self.existing() else {
+            return Ok(Checkup { salvage: Some(Salvage::default()), ..self.examine() });
+        };
+        let mut engine = looking(installation)?;
+        let salvaged = engine.spool.salvage(&mut engine.intake);
+        engine.spool.mend_milestones()?;
+        let closed = engine.close(Duration::ZERO);
+        let salvage = Some(Salvage::new(installation.directory(), salvaged?));
+        closed?;
+        Ok(Checkup { salvage, ..self.examine() })
     }
 
     /// Runs over everything that waits, holding the store if there is one.

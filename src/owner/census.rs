@@ -7,7 +7,7 @@ use crate::block::{Block, Epoch, Kind, Origin};
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, Found, JournalError, JournalName, oldest};
 use crate::product::Mode;
-use crate::spool::{Books, DEFAULT, DropReason, Ledger};
+use crate::spool::{Books, DEFAULT, DropReason, Ledger, Lost};
 
 /// How many times the ledger is read again when it changes meanwhile.
 const TRIES: usize = 20;
@@ -24,6 +24,8 @@ pub(super) struct Census {
     pub(super) unreadable: u64,
     /// Why the ledger cannot be read.
     pub(super) trouble: Option<String>,
+    /// What is lost, and is not found again in a journal.
+    lost: Lost,
 }
 
 /// Events in blocks.
@@ -71,7 +73,8 @@ impl Census {
             Err(error) => (None, Some(error.to_string())),
         };
         let books = ledger.as_ref().map(|ledger| ledger.books.clone()).unwrap_or_default();
-        let mut census = Self { books, ledger, trouble, ..Self::default() };
+        let lost = ledger.as_ref().map(|ledger| ledger.lost.clone()).unwrap_or_default();
+        let mut census = Self { books, lost, ledger, trouble, ..Self::default() };
         // After a no the ledger is nobody's, until somebody opens the spool.
         let of_ledger = census.ledger.as_ref().map(|ledger| ledger.epoch);
         let of_device = || installation.device_id().ok().flatten().map(|id| Epoch::of(&id));
@@ -139,13 +142,18 @@ impl Census {
             }
             match block.kind {
                 Kind::Events => {
+                    let mut events = block.all();
                     if block.journal == contents.header.id {
                         if block.first > next {
                             self.lose(u64::from(block.first - next));
                         }
                         next = block.first + u32::from(block.count);
+                    } else {
+                        events = self.lost.let_in(&block);
+                        self.lost.strike_from(&block, events, &mut self.books);
                     }
-                    self.add(&block, modes.get(&block.origin).copied(), foreign);
+                    let events = u64::from(events.count_ones());
+                    self.add(&block, events, modes.get(&block.origin).copied(), foreign);
                 }
                 Kind::Counts => {
                     if let Ok(counts) = block.note() {
@@ -164,8 +172,7 @@ impl Census {
         account.drop(DropReason::Damaged, events);
     }
 
-    fn add(&mut self, block: &Block<'_>, mode: Option<Mode>, foreign: bool) {
-        let events = u64::from(block.count);
+    fn add(&mut self, block: &Block<'_>, events: u64, mode: Option<Mode>, foreign: bool) {
         let account = self.books.account(mode.unwrap_or_default().destination());
         account.accepted += events;
         if foreign {

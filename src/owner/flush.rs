@@ -149,7 +149,8 @@ impl Engine {
         let mut report = FlushReport {
             delivered: now.delivered - before.account.delivered,
             dead: now.dead - before.account.dead,
-            dropped: dropped(&now) - dropped(&before.account),
+            // What was booked as damaged may be found again meanwhile.
+            dropped: dropped(&now).saturating_sub(dropped(&before.account)),
             requests: self.requests - before.requests,
             bytes: self.bytes - before.bytes,
             elapsed: clock::monotonic().duration_since(before.at),

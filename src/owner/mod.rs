@@ -6,11 +6,13 @@
 
 mod admin;
 mod census;
+mod checkup;
 mod config;
 mod destination;
 mod engine;
 mod erase;
 mod errand;
+mod examine;
 mod flush;
 mod headers;
 mod lock;
@@ -22,6 +24,7 @@ mod status;
 mod thread;
 
 pub use admin::{Admin, DeadEvent};
+pub use checkup::{Checkup, Finding, Remedy, Salvage, Verdict};
 pub(crate) use config::refuse;
 pub use config::{Changed, Setting};
 pub(crate) use errand::Errand;

@@ -116,7 +116,12 @@ impl Walk<'_> {
                 if !is_turn || is_milestone && !self.is_news(&block) {
                     continue;
                 }
-                let owed = u128::MAX >> (128 - u32::from(block.count));
+                let is_carried = block.journal != contents.header.id;
+                let spool = self.engine.map(|engine| &engine.spool).filter(|_| is_carried);
+                let owed = spool.map_or(block.all(), |spool| spool.lets_in(&block));
+                if owed == 0 {
+                    continue;
+                }
                 if !(self.show)(Parcel { block: block.bytes.to_vec(), owed, origin })? {
                     return Ok(false);
                 }

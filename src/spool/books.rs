@@ -51,6 +51,19 @@ impl Account {
         }
     }
 
+    /// Events that were booked as damaged are there after all. Whoever takes them in accepts them anew. Returns of
+    /// how many that is so.
+    pub(crate) fn take_back(&mut self, events: u64) -> u64 {
+        let damaged = self.dropped.get(&DropReason::Damaged).copied().unwrap_or(0);
+        let back = events.min(damaged);
+        if back > 0 {
+            self.accepted = self.accepted.saturating_sub(back);
+            self.dropped.insert(DropReason::Damaged, damaged - back);
+            self.dropped.retain(|_, events| *events > 0);
+        }
+        back
+    }
+
     fn merge(&mut self, other: &Account, with: impl Fn(u64, u64) -> u64) {
         self.accepted = with(self.accepted, other.accepted);
         self.delivered = with(self.delivered, other.delivered);

@@ -13,13 +13,14 @@ use thiserror::Error;
 use super::books::Books;
 use super::keys;
 use super::ledger::{LastWord, Ledger, LedgerError, Mark, Owner, State, Taken};
+use super::lost::Lost;
 use super::milestones::Exchange;
 use super::queue::{Lease, Queue};
 use super::record::MetaRecord;
 use super::step::{Step, reached};
 use super::store::{Changes, Store, StoreError};
 use super::{DEFAULT, LOCAL};
-use crate::block::{Epoch, JournalId, Origin, OriginId, decode, encode};
+use crate::block::{Block, Epoch, JournalId, Origin, OriginId, decode, encode};
 use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::installation::{Identity, Installation, fs};
@@ -52,6 +53,7 @@ pub(crate) struct Spool {
     pub(super) exchange: Exchange,
     /// Numbers of the dead letters.
     pub(super) dead: BTreeSet<u64>,
+    pub(super) lost: Lost,
     pub(super) owner: Owner,
     pub(super) unsaved: Unsaved,
     /// What the ledger on disk says.
@@ -186,6 +188,7 @@ impl Spool {
     ) -> Result<(), SpoolError> {
         self.check_epoch()?;
         changes.insert(keys::META.to_vec(), Some(encode(&self.meta)));
+        changes.extend(self.lost.changes());
         self.store.apply(changes)?;
         self.unsaved.blocks += blocks;
         self.unsaved.entries += entries;
@@ -259,6 +262,7 @@ impl Spool {
             device_id: self.device_id.clone(),
             books: self.meta.books.clone(),
             milestones: self.newest_marks(),
+            lost: self.lost.clone(),
             taken: self.taken.values().cloned().collect(),
             destinations: self.words.clone(),
             store_bytes: self.queue.bytes(),
@@ -343,6 +347,7 @@ impl Spool {
         for (id, origin) in &self.origins {
             pairs.insert(keys::origin(*id), Some(encode(&**origin)));
         }
+        pairs.extend(self.lost.pairs());
         let number = self.number + 1;
         let path = self.installation.store(number);
         if let Err(error) = Store::create(&path, self.store.generation() + 1, pairs) {
@@ -433,6 +438,11 @@ impl Spool {
     /// Whether this milestone was reached before.
     pub(crate) fn is_reached(&self, milestone: &str) -> bool {
         self.marks.contains_key(milestone)
+    }
+
+    /// Which events are let in of a block that another journal than its own carries.
+    pub(crate) fn lets_in(&self, block: &Block<'_>) -> u128 {
+        self.lost.let_in(block)
     }
 
     /// What a destination is owed of what is in the store: events, and bytes of blocks.

@@ -30,6 +30,7 @@ impl Spool {
         if start > reading.contents.len() {
             // It was cut within what is already entered, and how much stood behind that, nobody knows.
             self.damage(&mut entering.taken);
+            self.lost.add_rest(entering.taken.id, entering.taken.next);
         }
         for found in reading.contents.from(start) {
             if entering.blocks == most {
@@ -92,12 +93,19 @@ impl Spool {
             self.skip_to(block.first, taken);
             taken.next = block.first + u32::from(block.count);
         }
-        let events = u64::from(block.count);
         let Some(mode) = self.origins.get(&block.origin).map(|origin| origin.mode) else {
             self.damage(taken);
-            return self.accept(taken, DEFAULT, events, Some(DropReason::Damaged));
+            if block.journal == taken.id {
+                self.lose(block.first, taken.next, taken);
+            }
+            return;
         };
+        let owed = self.let_in(block, taken, &mut entering.changes);
+        if owed == 0 {
+            return;
+        }
         let destination = mode.destination();
+        let events = u64::from(owed.count_ones());
         if block.class == Class::Milestone && !self.mark(block, entering) {
             return self.accept(&mut entering.taken, destination, events, Some(DropReason::AlreadyReached));
         }
@@ -106,7 +114,6 @@ impl Spool {
         let sequence = self.meta.next_sequence;
         self.meta.next_sequence += 1;
         let key = EntryKey { destination: self.destination(destination), class: block.class, sequence };
-        let owed = u128::MAX >> (128 - u32::from(block.count));
         let info = BlockInfo {
             journal: taken.id,
             origin: block.origin,
@@ -126,8 +133,12 @@ impl Spool {
     /// Marks the milestone of a block; `false` when it had been reached before.
     fn mark(&mut self, block: &Block<'_>, entering: &mut Entering) -> bool {
         let Some(name) = block.first_name() else { return true };
-        if self.marks.contains_key(&name) {
-            return false;
+        if let Some(known) = self.marks.get(&name) {
+            // It may be this very event that reached it, and was lost since.
+            let is_the_same = known.journal == Some(block.journal) && block.journal != entering.taken.id;
+            if !is_the_same {
+                return false;
+            }
         }
         let mark = Mark { time: block.time, journal: Some(entering.taken.id) };
         entering.changes.insert(keys::mark(&name), Some(encode(&mark)));
@@ -159,8 +170,34 @@ impl Spool {
     /// Indexes run on without a gap, so one shows how many events were lost to damage.
     fn skip_to(&mut self, index: u32, taken: &mut Taken) {
         if index > taken.next {
-            self.accept(taken, DEFAULT, u64::from(index - taken.next), Some(DropReason::Damaged));
+            self.lose(taken.next, index, taken);
             taken.next = index;
         }
+    }
+
+    /// Books a journal's events as lost, from the index `first` to before `end`.
+    fn lose(&mut self, first: u32, end: u32, taken: &mut Taken) {
+        let events = u64::from(end - first);
+        self.accept(taken, DEFAULT, events, Some(DropReason::Damaged));
+        self.lost.add(taken.id, first, end);
+        self.lost.book(taken.id, DEFAULT, events);
+    }
+
+    /// Which events of a block are let in, out of the journal `taken`: its own all, of those that it carries what
+    /// is lost. From here on they are not, and those that were booked as damaged are no longer.
+    pub(super) fn let_in(&mut self, block: &Block<'_>, taken: &mut Taken, changes: &mut Changes) -> u128 {
+        let is_own = block.journal == taken.id;
+        let events = if is_own { block.all() } else { self.lost.let_in(block) };
+        let mut booked = Vec::new();
+        self.lost.strike(block, events, |destination, back| booked.push((destination.to_owned(), back)));
+        for (destination, back) in booked {
+            self.meta.books.account(&destination).take_back(back);
+            let of = if is_own { Some(&mut *taken) } else { self.taken.get_mut(&block.journal) };
+            if let Some(of) = of {
+                of.books.account(&destination).take_back(back);
+                changes.insert(keys::taken(of.id), Some(encode(&*of)));
+            }
+        }
+        events
     }
 }

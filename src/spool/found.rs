@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::core::{META_VERSION, Meta};
 use super::keys::{self, EntryKey, Key};
 use super::ledger::{Mark, Taken};
+use super::lost::Lost;
 use super::queue::{BlockInfo, Queue};
 use crate::block::{Block, JournalId, Origin, OriginId, decode, decode_grown, read_block};
 
@@ -19,6 +20,7 @@ pub(super) struct Found {
     origins: HashMap<OriginId, Arc<Origin>>,
     marks: BTreeMap<String, Mark>,
     dead: BTreeSet<u64>,
+    lost: Lost,
 }
 
 /// What a store holds whose pairs all make sense together.
@@ -29,6 +31,7 @@ pub(super) struct Inventory {
     pub(super) origins: HashMap<OriginId, Arc<Origin>>,
     pub(super) marks: BTreeMap<String, Mark>,
     pub(super) dead: BTreeSet<u64>,
+    pub(super) lost: Lost,
 }
 
 impl Found {
@@ -55,8 +58,8 @@ impl Found {
         if queue.has_block_without_entry() {
             return Err("nobody is owed a block");
         }
-        let Self { taken, origins, marks, dead, .. } = self;
-        Ok(Inventory { meta, taken, queue, origins, marks, dead })
+        let Self { taken, origins, marks, dead, lost, .. } = self;
+        Ok(Inventory { meta, taken, queue, origins, marks, dead, lost })
     }
 
     /// Reads a pair. `Err` says what cannot be read.
@@ -89,6 +92,10 @@ impl Found {
                 self.marks.insert(name.to_owned(), mark);
             }
             Key::Dead(number) => drop(self.dead.insert(number)),
+            Key::Lost(journal) => {
+                let missing = decode(value).map_err(|_| unreadable("what is lost"))?;
+                self.lost.read(journal, missing);
+            }
         }
         Ok(())
     }
@@ -115,6 +122,7 @@ mod tests {
     use crate::block::{BlockBuilder, Class, encode};
     use crate::spool::Books;
     use crate::spool::core::DeadLetter;
+    use crate::spool::lost::Missing;
 
     const JOURNAL: JournalId = JournalId(Uuid::nil());
     const ENTRY: EntryKey = EntryKey { destination: 0, class: Class::Bulk, sequence: 7 };
@@ -146,6 +154,7 @@ mod tests {
             (keys::origin(origin.id()), encode(&origin)),
             (keys::mark("first_job"), encode(&Mark { time: 1, journal: Some(JOURNAL) })),
             (keys::dead(3), encode(&letter)),
+            (keys::lost(JOURNAL), encode(&Missing::default())),
         ]
         .into()
     }
@@ -166,6 +175,7 @@ mod tests {
             (keys::entry(ENTRY), "an entry"),
             (keys::taken(JOURNAL), "a journal's record"),
             (keys::origin(Origin::sample().id()), "an origin"),
+            (keys::lost(JOURNAL), "what is lost"),
             (b"\x09what".to_vec(), "a key"),
         ];
         for (key, what) in unreadable {

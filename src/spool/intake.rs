@@ -4,6 +4,7 @@
 //! and both directories durable, and only then transactions, each with the place up to which it is entered.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
 use std::time::Instant;
 
 use super::books::DropReason;
@@ -11,6 +12,7 @@ use super::core::{Spool, SpoolError};
 use super::keys;
 use super::ledger::Taken;
 use super::step::{Step, reached};
+use super::store::Changes;
 use crate::block::{Counts, Epoch, JournalId, Kind, Origin, encode};
 use crate::clock;
 use crate::installation::fs::{self, Locked};
@@ -90,6 +92,15 @@ impl Intake {
         }
     }
 
+    /// Enters all of what was taken before.
+    pub(crate) fn enter_begun(&mut self, spool: &mut Spool) -> Result<(), SpoolError> {
+        self.reading = None;
+        while let Some(reading) = spool.begun(false)? {
+            while !spool.enter(&reading)? {}
+        }
+        Ok(())
+    }
+
     /// Forgets a journal that is being read.
     pub(super) fn forget(&mut self, id: JournalId) {
         self.reading.take_if(|reading| reading.id == id);
@@ -159,8 +170,15 @@ impl Spool {
             Err(error) => {
                 // Its blocks so far are in the store; the rest is gone, and nobody knows how much that was.
                 log::error!("{} cannot be read any more: {error}", path.display());
+                match fs::set_aside(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(SpoolError::io("rename", path)(error));
+                    }
+                    _ => {}
+                }
                 self.meta.books.damaged += 1;
                 if let Some(taken) = self.taken.get_mut(&id) {
+                    self.lost.add_rest(id, taken.next);
                     taken.whole = true;
                     taken.books.damaged += 1;
                 }
@@ -287,13 +305,14 @@ impl Spool {
     fn discard(&mut self, reading: &Reading, reason: DropReason) -> Result<u64, SpoolError> {
         let Some(mut taken) = self.taken.get(&reading.id).cloned() else { return Ok(0) };
         let mut modes = HashMap::new();
+        let mut changes = Changes::new();
         let mut discarded = 0;
         for found in reading.contents.from(taken.place) {
             match found {
                 Found::Block { block, .. } if block.kind == Kind::Events => {
                     let known = modes.get(&block.origin).copied();
                     let mode = known.or_else(|| Some(self.origins.get(&block.origin)?.mode));
-                    let events = u64::from(block.count);
+                    let events = u64::from(self.let_in(&block, &mut taken, &mut changes).count_ones());
                     self.accept(&mut taken, mode.unwrap_or_default().destination(), events, Some(reason));
                     discarded += events;
                 }
@@ -316,7 +335,8 @@ impl Spool {
         taken.whole = true;
         let record = encode(&taken);
         self.taken.insert(taken.id, taken);
-        self.commit([(keys::taken(reading.id), Some(record))].into(), 0, 1)?;
+        changes.insert(keys::taken(reading.id), Some(record));
+        self.commit(changes, 0, 1)?;
         self.tidy(true)?;
         Ok(discarded)
     }

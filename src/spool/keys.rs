@@ -9,9 +9,12 @@
 //! 5 origin id                          Origin
 //! 6 name                               a milestone that was reached: Mark
 //! 7 number                             DeadLetter
+//! 8 journal id                         what is lost of it: Missing
 //! ```
 //!
 //! Numbers are big endian, so that the order of keys is the order of delivery.
+
+use uuid::Uuid;
 
 use crate::block::{Class, JournalId, OriginId};
 
@@ -22,6 +25,7 @@ const TAKEN: u8 = 4;
 const ORIGIN: u8 = 5;
 const MARK: u8 = 6;
 const DEAD: u8 = 7;
+const LOST: u8 = 8;
 
 /// What a destination is owed of one block. Ordered as delivered: milestones first, then by age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +44,7 @@ pub(super) enum Key<'a> {
     Origin,
     Mark(&'a str),
     Dead(u64),
+    Lost(JournalId),
 }
 
 pub(super) fn block(sequence: u64) -> Vec<u8> {
@@ -70,6 +75,10 @@ pub(super) fn dead(number: u64) -> Vec<u8> {
     numbered(DEAD, number)
 }
 
+pub(super) fn lost(id: JournalId) -> Vec<u8> {
+    named(LOST, id.0.as_bytes())
+}
+
 /// Reads a key back; `None` where it is none of ours.
 pub(super) fn read(key: &[u8]) -> Option<Key<'_>> {
     let (kind, rest) = key.split_first()?;
@@ -90,6 +99,7 @@ pub(super) fn read(key: &[u8]) -> Option<Key<'_>> {
         ORIGIN => Some(Key::Origin),
         MARK => std::str::from_utf8(rest).ok().map(Key::Mark),
         DEAD => number(rest).map(Key::Dead),
+        LOST => Uuid::from_slice(rest).ok().map(|id| Key::Lost(JournalId(id))),
         _ => None,
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::books::Books;
+use super::lost::Lost;
 use crate::block::{Epoch, JournalId, Kind, Origin};
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, oldest};
@@ -36,6 +37,9 @@ pub(crate) struct Ledger {
     /// Milestones that were reached, should the store be lost. The newest, if there are very many.
     #[serde(default)]
     pub(crate) milestones: BTreeMap<String, Mark>,
+    /// What is lost, should the store be.
+    #[serde(default, skip_serializing_if = "Lost::is_empty")]
+    pub(crate) lost: Lost,
     /// Journals whose blocks are in the store, or were until a moment ago.
     pub(crate) taken: Vec<Taken>,
     pub(crate) destinations: BTreeMap<String, LastWord>,
@@ -155,6 +159,7 @@ impl Ledger {
             device_id: None,
             books: Books::default(),
             milestones: BTreeMap::new(),
+            lost: Lost::default(),
             taken: Vec::new(),
             destinations: BTreeMap::new(),
             store_bytes: 0,

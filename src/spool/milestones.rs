@@ -63,6 +63,16 @@ impl Spool {
         Ok(())
     }
 
+    /// The same, and waits to see whether a file that cannot be parsed is one that is just being written.
+    pub(crate) fn mend_milestones(&mut self) -> Result<(), SpoolError> {
+        self.exchange_milestones(true)?;
+        if self.exchange.suspect.is_some() {
+            std::thread::sleep(clock::wait(SETTLED_AFTER));
+            self.exchange_milestones(true)?;
+        }
+        Ok(())
+    }
+
     fn exchange_now(&mut self, now: Instant) -> Result<(), SpoolError> {
         let path = self.installation.milestones();
         let before = Stamp::of(&path);

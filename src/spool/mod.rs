@@ -5,6 +5,9 @@
 //! blocks are gone: a store that is lost is filled again from `taken/`, so what `sync` promised never depends
 //! on sled. A crash repeats at most the deliveries that were not yet persisted, with the same ids.
 //!
+//! What is lost to damage all the same is known by address. It comes back out of what was set aside, by salvage, in
+//! journals like any other, and is let in once.
+//!
 //! The order of what is made durable, decided in [`intake`] and [`core`]; `tests/power_cut` shows what is lost
 //! without each:
 //!
@@ -13,6 +16,7 @@
 //! 3. the ledger, before any file goes;
 //! 4. the unlink of a journal, before its record goes.
 
+mod aside;
 mod books;
 mod core;
 mod enter;
@@ -20,26 +24,33 @@ mod found;
 mod intake;
 mod keys;
 mod ledger;
+mod lost;
 mod milestones;
 mod open;
 mod panics;
 mod queue;
 mod quota;
 mod record;
+mod salvage;
 mod settle;
 mod step;
 mod store;
+mod view;
 
 #[cfg(test)]
 mod model;
 
 pub(crate) use crate::product::{DEFAULT, LOCAL};
+pub(crate) use aside::is_store;
 pub(crate) use books::{Account, Books, DropReason};
 pub(crate) use core::{DeadLetter, Spool, SpoolError};
 pub(crate) use intake::Intake;
-pub(crate) use ledger::{LastWord, Ledger, Owner, known_device_id};
+pub(crate) use ledger::{LastWord, Ledger, LedgerError, Owner, known_device_id};
+pub(crate) use lost::Lost;
 pub(crate) use queue::Lease;
 pub(crate) use quota::Keeper;
+pub(crate) use salvage::Salvaged;
 pub(crate) use settle::Outcome;
 pub(crate) use step::{Step, reached};
-pub(crate) use store::is_usable;
+pub(crate) use store::{StoreError, is_usable};
+pub(crate) use view::{Held, check};

@@ -35,6 +35,13 @@ enum Operation {
     LoseStore,
     /// The store is there, the ledger is not.
     LoseLedger,
+    /// The store turns out to be wrong under a killed process, and is kept.
+    SetAside,
+    /// What is set aside is read.
+    Salvage,
+    /// The store is set aside, and the journals are gone that it could be filled from: what it owed comes back out of
+    /// it. Once, since what came back is in no store that is set aside.
+    LoseTaken,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +72,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(Operation::Kill),
         1 => Just(Operation::LoseStore),
         1 => Just(Operation::LoseLedger),
+        1 => Just(Operation::SetAside),
+        1 => Just(Operation::Salvage),
+        1 => Just(Operation::LoseTaken),
     ]
 }
 
@@ -83,6 +93,7 @@ struct World {
     losses: u64,
     /// Events that writers cut out of free journals.
     cut: u64,
+    has_lost_taken: bool,
 }
 
 impl World {
@@ -96,6 +107,7 @@ impl World {
             forgetful: false,
             losses: 0,
             cut: 0,
+            has_lost_taken: false,
         };
         world.installation().create().unwrap();
         world.open();
@@ -202,6 +214,33 @@ impl World {
         self.forgetful = true;
     }
 
+    fn set_aside(&mut self) {
+        let installation = self.installation();
+        aside::store(&installation, Ledger::read(&installation.ledger()).unwrap().unwrap().store).unwrap();
+        self.losses += 1;
+    }
+
+    fn salvage(&mut self) -> Salvaged {
+        let mut intake = std::mem::take(&mut self.intake);
+        let salvaged = self.spool().salvage(&mut intake).unwrap();
+        self.intake = intake;
+        salvaged
+    }
+
+    fn lose_taken(&mut self) {
+        let mut intake = std::mem::take(&mut self.intake);
+        intake.enter_begun(self.spool()).unwrap();
+        self.spool.take().unwrap().close().unwrap();
+        let waiting = Ledger::read(&self.installation().ledger()).unwrap().unwrap().books.total().waiting();
+        self.set_aside();
+        std::fs::remove_dir_all(self.installation().taken()).unwrap();
+        self.open();
+        assert_eq!(self.spool().owed(0), (0, 0));
+        // What an older one says to have met its end does not come back.
+        assert!(self.salvage().events <= waiting);
+        assert_eq!(self.salvage().events, 0);
+    }
+
     fn apply(&mut self, operation: &Operation) {
         match *operation {
             Operation::Append { events, a_block } => self.append(events, a_block),
@@ -209,8 +248,9 @@ impl World {
                 let directory = self.installation().journals();
                 for name in oldest(&directory, 1, |_| true).unwrap() {
                     let path = directory.join(name.to_string());
-                    let out =
-                        cut(&path, Origin::sample().epoch(), Cut::All, DropReason::Quota).unwrap().unwrap();
+                    let out = cut(&path, Origin::sample().epoch(), Cut::All, DropReason::Quota).unwrap();
+                    // One that carries what came back is left alone.
+                    let Some(out) = out else { continue };
                     self.appended.retain(|address| address.journal != name.id);
                     self.cut += out.removed;
                 }
@@ -242,6 +282,17 @@ impl World {
                 self.kill();
                 std::fs::remove_file(self.installation().ledger()).unwrap();
                 self.open();
+            }
+            Operation::SetAside => {
+                self.kill();
+                self.set_aside();
+                self.open();
+            }
+            Operation::Salvage => drop(self.salvage()),
+            Operation::LoseTaken if self.has_lost_taken => {}
+            Operation::LoseTaken => {
+                self.has_lost_taken = true;
+                self.lose_taken();
             }
         }
         self.check();
@@ -323,6 +374,61 @@ fn a_store_that_is_lost_is_filled_again_from_the_journals_taken_in() {
     world.apply(&Operation::LoseStore);
     world.drain();
     assert_eq!(world.spool().books().total().delivered, 300);
+}
+
+#[test]
+fn what_a_set_aside_store_owed_comes_back_whatever_happens_to_it_next() {
+    let mut world = World::new();
+    world.append(1_000, 30);
+    world.apply(&Operation::TakeIn { steps: 20 });
+    world.lease(100, Fate::Delivered);
+    world.apply(&Operation::LoseTaken);
+    for operation in [
+        Operation::Kill,
+        Operation::TakeIn { steps: 1 },
+        Operation::LoseStore,
+        Operation::Salvage,
+        Operation::TakeIn { steps: 1 },
+        Operation::SetAside,
+        Operation::LoseLedger,
+        Operation::Salvage,
+    ] {
+        world.apply(&operation);
+    }
+    world.drain();
+    assert_eq!(world.spool().books().total().delivered, 1_000);
+}
+
+/// A dead letter that came back took the booking of an event beside it, which was then accepted a second time.
+#[test]
+fn a_dead_letter_that_comes_back_is_counted_for_itself() {
+    let mut world = World::new();
+    world.append(2, 1);
+    world.apply(&Operation::TakeIn { steps: 1 });
+    world.lease(1, Fate::Dead);
+    world.apply(&Operation::LoseTaken);
+    world.drain();
+    let account = world.spool().books().total();
+    assert_eq!((account.accepted, account.delivered, account.dead), (2, 1, 1));
+}
+
+/// Events that had come back and were entered anew took the bookings of others that stay lost.
+#[test]
+fn what_came_back_and_is_entered_anew_is_counted_for_itself() {
+    let mut world = World::new();
+    world.append(200, 18);
+    world.apply(&Operation::TakeIn { steps: 20 });
+    world.lease(54, Fate::Delivered);
+    world.apply(&Operation::Tidy { at_once: true });
+    world.apply(&Operation::SetAside);
+    // The newer store owes all of it again; the older one knows better.
+    world.apply(&Operation::TakeIn { steps: 20 });
+    world.apply(&Operation::LoseTaken);
+    world.apply(&Operation::TakeIn { steps: 20 });
+    world.apply(&Operation::LoseStore);
+    world.drain();
+    let account = world.spool().books().total();
+    assert_eq!((account.accepted, account.dropped[&DropReason::Damaged]), (200, 54));
 }
 
 fn names(directory: impl AsRef<Path>) -> Vec<String> {

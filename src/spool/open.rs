@@ -6,21 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::DEFAULT;
 use super::books::{Books, DropReason};
 use super::core::{Meta, Spool, SpoolError, Unsaved};
 use super::found::{Found, Inventory};
 use super::keys;
 use super::ledger::{Ledger, LedgerError, Mark, Owner, State, Taken};
+use super::lost::Lost;
 use super::milestones::Exchange;
 use super::panics::marked;
 use super::step::{Step, reached};
 use super::store::{Changes, Store, StoreError, is_usable};
-use crate::block::{Epoch, JournalId, encode};
+use super::{DEFAULT, aside};
+use crate::block::{Epoch, JournalId, Kind, blocks, encode};
 use crate::clock;
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, JournalError, JournalName};
-use crate::limits::{OPENINGS_MAX, STORES_ASIDE_MAX};
+use crate::limits::{JOURNAL_READ_BYTES_MAX, OPENINGS_MAX};
 
 /// The file in a store's directory that says that sled panicked when it was opened.
 const PANICKED: &str = "panicked";
@@ -41,7 +42,7 @@ impl Spool {
         let (mut ledger, ledger_was_damaged) = read_ledger(installation, epoch)?;
         ledger.finish_erasing(installation).map_err(SpoolError::io("clear", installation.directory()))?;
         look_for_store(installation, &mut ledger);
-        clear(installation, ledger.store)?;
+        clear(installation, &ledger)?;
         let opened = match open_store(installation, &mut ledger, epoch) {
             Ok(opened) => opened,
             Err(SpoolError::Store(error)) => {
@@ -109,6 +110,7 @@ impl Spool {
             self.meta.books.damaged += 1;
             taken.books.damaged += 1;
             taken.whole = true;
+            self.lost.add_rest(taken.id, taken.next);
             changes.insert(keys::taken(taken.id), Some(encode(&*taken)));
         }
         if changes.is_empty() { Ok(()) } else { self.commit(changes, 0, 0) }
@@ -133,7 +135,18 @@ impl Spool {
     }
 
     /// Keeps what stands in a journal's place and is none, or none any more, where nobody takes it for one.
+    /// What is whole in it is lost, and known by address, before it is out of the way.
     pub(super) fn set_aside_journal(&mut self, path: &Path) -> Result<(), SpoolError> {
+        let bytes = fs::read_to_limit(path, JOURNAL_READ_BYTES_MAX).unwrap_or_default();
+        for block in blocks(&bytes).filter(|block| block.kind == Kind::Events) {
+            let entered = self.taken.get(&block.journal).map_or(0, |taken| taken.next);
+            let end = block.first + u32::from(block.count);
+            self.lost.add(block.journal, block.first.max(entered), end);
+        }
+        if self.lost.has_changed() {
+            self.commit(Changes::new(), 0, 0)?;
+            self.write_ledger(State::Open)?;
+        }
         let aside = fs::set_aside(path).map_err(SpoolError::io("rename", path))?;
         log::error!("{} is no journal; it was set aside as {}", path.display(), aside.display());
         self.count_damage(1)
@@ -172,17 +185,21 @@ fn look_for_store(installation: &Installation, ledger: &mut Ledger) {
 }
 
 /// Removes what a crash left half-made, and sets aside stores that nobody names.
-fn clear(installation: &Installation, current: u64) -> Result<(), SpoolError> {
+fn clear(installation: &Installation, ledger: &Ledger) -> Result<(), SpoolError> {
     let directory = installation.spool();
-    for entry in std::fs::read_dir(&directory).map_err(SpoolError::io("read", directory.clone()))?.flatten() {
-        let path = entry.path();
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with('.') {
-            fs::remove_tree(&path).map_err(SpoolError::io("remove", path))?;
-        } else if name.parse::<u64>().is_ok_and(|number| number != current) {
-            set_aside(&path)?;
+    let names = || -> Result<Vec<String>, SpoolError> {
+        let entries = std::fs::read_dir(&directory).map_err(SpoolError::io("read", directory.clone()))?;
+        Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+    };
+    for number in names()?.iter().filter_map(|name| name.parse().ok()) {
+        if number != ledger.store {
+            aside::store(installation, number)?;
         }
+    }
+    let kept = matches!(ledger.state, State::Opening(_)).then(|| aside::before(ledger.store));
+    for name in names()?.into_iter().filter(|name| name.starts_with('.') && Some(name) != kept.as_ref()) {
+        let path = directory.join(name);
+        fs::remove_tree(&path).map_err(SpoolError::io("remove", path))?;
     }
     // Half-made journals that nobody holds.
     for entry in std::fs::read_dir(installation.journals()).into_iter().flatten().flatten() {
@@ -191,24 +208,6 @@ fn clear(installation: &Installation, current: u64) -> Result<(), SpoolError> {
         if hidden && matches!(fs::lock(&path), Ok(fs::Locked::Ours(_))) {
             fs::remove(&path).map_err(SpoolError::io("remove", path))?;
         }
-    }
-    Ok(())
-}
-
-/// Keeps a store under a name that says when, and of those that were kept the newest few.
-fn set_aside(path: &Path) -> Result<(), SpoolError> {
-    let number = path.file_name().unwrap_or_default().display();
-    let aside = fs::free_name(path, &format!("aside-{}-{number}", clock::file_stamp()));
-    std::fs::rename(path, aside).map_err(SpoolError::io("rename", path))?;
-    let directory = path.parent().unwrap_or(path);
-    let entries = std::fs::read_dir(directory).map_err(SpoolError::io("read", directory))?.flatten();
-    let mut aside: Vec<_> = entries
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("aside-"))
-        .map(|entry| entry.path())
-        .collect();
-    aside.sort_unstable();
-    for oldest in aside.iter().rev().skip(STORES_ASIDE_MAX) {
-        fs::remove_tree(oldest).map_err(SpoolError::io("remove", oldest))?;
     }
     Ok(())
 }
@@ -241,6 +240,7 @@ fn open_store(
     let before = std::mem::replace(&mut ledger.state, State::Opening(openings + 1));
     write(ledger)?;
     reached(Step::StoreOpening);
+    aside::keep_before(installation, ledger.store);
     let mut found = Found::default();
     let mut open = || Store::open(&path, ledger.generation, |key, value| found.read(key, value));
     let store = if openings > 0 { marked(&mark, open) } else { open() }?;
@@ -248,12 +248,19 @@ fn open_store(
         // This opening did come to an end, and counts against nobody.
         ledger.state = before;
         write(ledger)?;
+        aside::forget_before(installation, ledger.store);
         return Err(SpoolError::Newer(path));
     }
     let inventory = found.together().map_err(wrong)?;
     if inventory.meta.epoch != epoch {
         store.close()?;
         return Err(wrong("it belongs to an earlier device id").into());
+    }
+    // Whether it went back, only the ledger can say.
+    if ledger.generation > 0 {
+        aside::forget_before(installation, ledger.store);
+    } else {
+        aside::copy_of(installation, ledger.store)?;
     }
     Ok((store, inventory))
 }
@@ -269,8 +276,10 @@ fn replace_store(
     let number = ledger.store.max(newest_store(&installation.spool())) + 1;
     let path = installation.store(number);
     let again = entered_again(installation, ledger);
-    let meta = Meta::new(epoch, remaining_books(ledger, epoch, &again));
+    let (books, lost) = remaining(ledger, epoch, &again);
+    let meta = Meta::new(epoch, books);
     let mut pairs = Changes::from([(keys::META.to_vec(), Some(encode(&meta)))]);
+    pairs.extend(lost.pairs());
     for taken in ledger.taken.iter().filter(|taken| taken.is_done()) {
         pairs.insert(keys::taken(taken.id), Some(encode(taken)));
     }
@@ -286,45 +295,68 @@ fn replace_store(
     let old = installation.store(ledger.store);
     // One that may still be open keeps its name until the next opening.
     if !may_be_open && std::fs::symlink_metadata(&old).is_ok() {
-        set_aside(&old)?;
+        aside::store(installation, ledger.store)?;
     }
     ledger.store = number;
     let wrong = |what: &str| StoreError::Wrong { path, what: what.into() };
     Ok((store, found.together().map_err(wrong)?))
 }
 
-/// The journals that a new store is filled from, each with the index that its next event would have.
-fn entered_again(installation: &Installation, ledger: &Ledger) -> BTreeMap<JournalId, u32> {
+/// A journal that a new store is filled from.
+struct Again {
+    /// The index that its next event would have.
+    next: u32,
+    /// The events of other journals that it carries and that were entered: from the first to before the end.
+    carried: Vec<(JournalId, u32, u32)>,
+}
+
+/// The journals that a new store is filled from.
+fn entered_again(installation: &Installation, ledger: &Ledger) -> BTreeMap<JournalId, Again> {
     let open = ledger.taken.iter().filter(|taken| !taken.is_done());
     let again = open.filter_map(|taken| {
         let contents = Contents::open(&installation.taken().join(&taken.name)).ok()?;
-        (contents.header.id == taken.id).then(|| (taken.id, contents.next()))
+        let entered = contents.blocks_with_ends().filter(|(_, end)| *end <= taken.place);
+        let carried = entered.filter(|(block, _)| block.kind == Kind::Events && block.journal != taken.id);
+        let carried =
+            carried.map(|(block, _)| (block.journal, block.first, block.first + u32::from(block.count)));
+        let again = Again { next: contents.next(), carried: carried.collect() };
+        (contents.header.id == taken.id).then_some((taken.id, again))
     });
     again.collect()
 }
 
-/// The ledger's books without what will be entered again from `taken/`. What was in the lost store alone is
-/// booked as damaged: its dead letters, and blocks whose journals are gone or have lost their end since.
-fn remaining_books(ledger: &Ledger, epoch: Epoch, again: &BTreeMap<JournalId, u32>) -> Books {
+/// The ledger's books without what will be entered again from `taken/`, and what is lost. What was in the lost store
+/// alone is booked as damaged: its dead letters, and blocks whose journals are gone or have lost their end since.
+fn remaining(ledger: &Ledger, epoch: Epoch, again: &BTreeMap<JournalId, Again>) -> (Books, Lost) {
     let mut books = ledger.books.clone();
-    let lost = if ledger.epoch == epoch { DropReason::Damaged } else { DropReason::Consent };
-    for taken in &ledger.taken {
-        if let Some(next) = again.get(&taken.id) {
-            books.subtract(&taken.books);
-            let missing = u64::from(taken.next.saturating_sub(*next));
-            if missing > 0 {
-                let account = books.account(DEFAULT);
-                account.accepted += missing;
-                account.drop(lost, missing);
-            }
-        }
+    let mut lost = ledger.lost.clone();
+    let reason = if ledger.epoch == epoch { DropReason::Damaged } else { DropReason::Consent };
+    for taken in ledger.taken.iter().filter(|taken| !taken.is_done()) {
+        let Some(Again { next, carried }) = again.get(&taken.id) else {
+            lost.add_gone(taken);
+            continue;
+        };
+        books.subtract(&taken.books);
+        lost.enter_anew(taken);
+        let mut lose = |journal, first, end: u32| {
+            let events = u64::from(end.saturating_sub(first));
+            let account = books.account(DEFAULT);
+            account.accepted += events;
+            account.drop(reason, events);
+            lost.add(journal, first, end);
+            lost.book(journal, DEFAULT, events);
+        };
+        lose(taken.id, *next, taken.next);
+        // These were let in, and are to be once more. Of another device id nothing is let in.
+        let carried = carried.iter().filter(|_| ledger.epoch == epoch);
+        carried.for_each(|(journal, first, end)| lose(*journal, *first, *end));
     }
     for account in books.accounts.values_mut() {
         let gone = account.waiting() + std::mem::take(&mut account.dead);
-        account.drop(lost, gone);
+        account.drop(reason, gone);
     }
     books.damaged += u64::from(ledger.store > 0 && ledger.epoch == epoch);
-    books
+    (books, if ledger.epoch == epoch { lost } else { Lost::default() })
 }
 
 fn assemble(
@@ -338,7 +370,7 @@ fn assemble(
     let device_id = stands_there.filter(|id| Epoch::of(id) == epoch);
     // One that came meanwhile is another: that shows before the first transaction.
     let identity = installation.identity(device_id.clone());
-    let Inventory { meta, taken, queue, origins, marks, dead } = inventory;
+    let Inventory { meta, taken, queue, origins, marks, dead, lost } = inventory;
     Spool {
         installation: installation.clone(),
         epoch,
@@ -354,6 +386,7 @@ fn assemble(
         marks,
         exchange: Exchange::default(),
         dead,
+        lost,
         owner,
         unsaved: Unsaved::default(),
         words: ledger.destinations.clone(),

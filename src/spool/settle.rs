@@ -84,7 +84,7 @@ impl Spool {
     }
 
     /// Keeps a dead letter, and of all of them the newest.
-    fn bury(&mut self, letter: &DeadLetter, changes: &mut Changes) -> Result<(), SpoolError> {
+    pub(super) fn bury(&mut self, letter: &DeadLetter, changes: &mut Changes) -> Result<(), SpoolError> {
         changes.insert(keys::dead(self.meta.next_dead), Some(encode(letter)));
         self.dead.insert(self.meta.next_dead);
         self.meta.next_dead += 1;

@@ -1,6 +1,6 @@
 //! The steps on which a crash may fall.
 
-/// A step of opening, intake or delivery after which the process may die without losing or doubling anything.
+/// A step of opening, intake, delivery or salvage after which the process may die without losing or doubling anything.
 ///
 /// Each is told to the log as it is reached (`trace`, target `milepost::step`), with its number: tests end a
 /// process there, and a person who hunts a bug reads how far it came.
@@ -44,6 +44,10 @@ pub(crate) enum Step {
     StoreNamed = 18,
     /// The old one is removed.
     OldStoreRemoved = 19,
+    /// What came back out of what was set aside is durable in journals.
+    Carried = 20,
+    /// What it was read from, or some of it, is removed.
+    AsideRemoved = 21,
     /// `milestones.json` says what the store says.
     MilestonesWritten = 22,
 }

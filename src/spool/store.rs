@@ -340,14 +340,8 @@ fn prepare(path: &Path) -> Result<(), StoreError> {
                 what: format!("{name} is no file of sled's"),
             });
         }
-        // Its sum follows its bytes; a snapshot's length stands in between.
-        let skipped = match &*name {
-            "conf" => 4,
-            name if name.starts_with("snap.") => 12,
-            _ => continue,
-        };
         let is_unfinished = name.ends_with(".generating");
-        if is_unfinished || !has_right_sum(&entry.path(), skipped) {
+        if is_unfinished || is_spoiled(&entry.path(), &name) {
             if !is_unfinished {
                 log::warn!("{} is damaged, and is made anew", entry.path().display());
             }
@@ -355,6 +349,16 @@ fn prepare(path: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Whether this is one of the files that sled makes anew, and is damaged.
+pub(super) fn is_spoiled(path: &Path, name: &str) -> bool {
+    // Its sum follows its bytes; a snapshot's length stands in between.
+    match name {
+        "conf" => !has_right_sum(path, 4),
+        name if name.starts_with("snap.") => !has_right_sum(path, 12),
+        _ => false,
+    }
 }
 
 /// Whether the CRC-32 at the end of a file is that of its bytes but for the last `skipped`. Of one that cannot be

@@ -348,9 +348,13 @@ impl Driver {
         say(&format!("synced {0} {0}", self.number - 1));
     }
 
-    /// What LZ4 cannot shrink.
+    /// Letters, which LZ4 cannot shrink and the privacy guard lets pass.
     fn text(&mut self, bytes: usize) -> String {
-        (0..bytes).map(|_| (b'0' + self.dice.roll(75) as u8) as char).collect()
+        let mut letter = || match self.dice.roll(52) as u8 {
+            upper @ 0..26 => b'A' + upper,
+            lower => b'a' + lower - 26,
+        };
+        (0..bytes).map(|_| char::from(letter())).collect()
     }
 
     fn put(&mut self, worker: &Client, event: Event) {
