@@ -9,12 +9,14 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::admission::{Admission, Refusal, Rule};
 use crate::block::Class;
 use crate::clock;
+use crate::consent::{Answer, Watch};
 use crate::delivery::Format;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::installation::Installation;
 use crate::journal::{Channel, Reached, Slot, SyncEvery, SyncThread, Writer, WriterSettings};
 use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
-use crate::owner::{Admin, Choices, Errand, FlushReport, Settings, StoreThread};
+use crate::owner::{Admin, Choices, Errand, FlushReport, Settings, StoreThread, erase_in_background, refuse};
 use crate::process::{self, Process};
 use crate::product::{Mode, Product};
 use crate::spool::known_device_id;
@@ -46,12 +48,13 @@ pub struct Client {
 struct Inner {
     channel: Arc<Channel>,
     sync: Arc<SyncThread>,
-    /// Why events are collected or not, as it was when the client was built.
-    reason: String,
-    mode: Mode,
+    /// Whether anything is collected, and how far it goes.
+    watch: Arc<Watch>,
     milestones: Arc<Reached>,
     /// Why milestones do not count here.
     objection: Option<&'static str>,
+    /// Where events are kept, if there is a place.
+    installation: Option<Installation>,
     /// Whether there are threads that have to end.
     running: bool,
     store: Mutex<Option<StoreThread>>,
@@ -207,7 +210,15 @@ impl Client {
     }
 
     fn start(settings: Settings, capacity: usize, sync_every: SyncEvery) -> Result<Self> {
-        let installation = settings.installation.clone().filter(|_| settings.consent.is_yes());
+        let watch = settings.watch.clone();
+        let state = watch.state();
+        let installation = settings.installation.clone().filter(|_| state.answer != Answer::No);
+        if let Some(installation) =
+            settings.installation.as_ref().filter(|found| state.is_refused && found.exists())
+        {
+            // Where no thread can be started, another process deletes it.
+            let _ = erase_in_background(installation.clone(), watch.clone());
+        }
         let running = installation.is_some();
         let errand = Errand::of(&settings);
         let channel = Arc::new(Channel::new(if running { capacity } else { 0 }));
@@ -226,23 +237,27 @@ impl Client {
                     free_disk_min: settings.product.free_disk_min,
                     known_device_id,
                     quota: settings.product.quota,
+                    watch: watch.clone(),
                     origin: Box::new(settings.origin()),
                 };
+                if !state.is_yes() && !state.is_settling {
+                    channel.refuse_all();
+                }
                 Writer::spawn(writer, channel.clone(), sync.clone()).map_err(failed)?;
-                let route = settings.deliverable().cloned();
-                let quota = settings.product.quota;
-                store = Some(StoreThread::spawn(installation, route, quota, rung).map_err(failed)?);
+                let (route, quota) = (settings.route.clone(), settings.product.quota);
+                let spawned = StoreThread::spawn(installation, route, quota, watch.clone(), rung);
+                store = Some(spawned.map_err(failed)?);
             }
             None => channel.refuse_all(),
         }
         let inner = Inner {
             channel,
             sync,
-            reason: settings.consent.reason().into(),
-            mode: settings.mode,
-            has_route: settings.deliverable().is_some(),
+            watch,
+            has_route: settings.route.is_some(),
             milestones,
             objection: settings.milestones_objection(),
+            installation: settings.installation,
             running,
             store: Mutex::new(store),
             process: Process::this(),
@@ -312,7 +327,7 @@ impl Client {
         let now = clock::wall_micros();
         match self.inner.refusal(now) {
             None => {}
-            Some(Refusal::Consent) => return Err(Error::new(ErrorKind::Refused, self.inner.reason.clone())),
+            Some(Refusal::Consent) => return Err(self.inner.refused()),
             Some(Refusal::Forked) => return Err(forked()),
             Some(refusal) => return Err(Error::new(ErrorKind::Refused, format!("refused: {refusal}"))),
         }
@@ -355,8 +370,9 @@ impl Client {
         if self.inner.process.is_forked() {
             return Err(forked());
         }
-        if !self.inner.running {
-            return Err(Error::new(ErrorKind::Refused, self.inner.reason.clone()));
+        let state = self.inner.watch.state();
+        if !self.inner.running || !state.is_yes() && !state.is_settling {
+            return Err(self.inner.refused());
         }
         self.inner.sync.wait(self.inner.channel.ticket(), deadline)
     }
@@ -374,12 +390,12 @@ impl Client {
         if self.inner.process.is_forked() {
             return Err(forked());
         }
-        if self.inner.running && !self.inner.has_route {
-            let why = match self.inner.mode {
-                Mode::Local => "the mode is local: nothing is sent over the network",
-                _ => "there is no endpoint: name one, or set MILEPOST_ENDPOINT",
-            };
-            return Err(Error::invalid(why));
+        let is_local = self.inner.watch.state().mode == Mode::Local;
+        if self.inner.running && (is_local || !self.inner.has_route) {
+            return Err(Error::invalid(match is_local {
+                true => "the mode is local: nothing is sent over the network",
+                false => "there is no endpoint: name one, or set MILEPOST_ENDPOINT",
+            }));
         }
         self.inner.channel.ask_for_turn();
         self.sync_until(deadline)?;
@@ -402,14 +418,45 @@ impl Client {
         self.inner.shutdown(clock::deadline(timeout))
     }
 
+    /// Refuses for the whole installation, by a person's word: it is written where the product's own command would
+    /// write it, or as `collecting = false` into `settings.toml`. Nothing is taken from now on; within 5 s every
+    /// process has stopped, and what was collected is deleted, unsent, and the device id with it. Whoever writes the
+    /// opposite there lets all of them go on, under a new id.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] where the file makes no sense, with its line, and [`ErrorKind::Io`] where it cannot be
+    /// written: then this process alone is silent.
+    pub fn refuse(&self) -> Result<()> {
+        if self.inner.process.is_forked() {
+            return Err(forked());
+        }
+        let watch = &self.inner.watch;
+        self.inner.channel.refuse_all();
+        watch.object("a person refused");
+        refuse(watch)?;
+        let state = watch.read_again();
+        watch.object_no_more();
+        // Where there are threads, they do it.
+        let installation =
+            self.inner.installation.clone().filter(|_| !self.inner.running && state.is_refused);
+        if let Some(installation) = installation.filter(Installation::exists) {
+            let failed = |error| Error::new(ErrorKind::Io, "no thread can be started").with_source(error);
+            erase_in_background(installation, watch.clone()).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Whether events are taken.
     pub fn is_collecting(&self) -> bool {
-        self.inner.channel.is_open() && !self.inner.process.is_forked()
+        let state = self.inner.watch.state();
+        let may = state.is_yes() || state.is_settling;
+        may && self.inner.channel.is_open() && !self.inner.process.is_forked()
     }
 
     /// Why events are collected, or by whose word not.
-    pub fn reason(&self) -> &str {
-        &self.inner.reason
+    pub fn reason(&self) -> String {
+        self.inner.watch.consent().reason
     }
 
     /// What this client counted since it was built.
@@ -450,6 +497,10 @@ impl Inner {
         };
         self.channel.counters.refuse(refusal, 1);
         Some(refusal)
+    }
+
+    fn refused(&self) -> Error {
+        Error::new(ErrorKind::Refused, self.watch.consent().reason)
     }
 
     fn store(&self) -> std::sync::MutexGuard<'_, Option<StoreThread>> {

@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Exit status: 0 done, 1 failed, 2 wrong
 //! usage, 3 refused, 4 not everything was delivered in time.
 
+mod config;
 mod dead;
 mod demo;
 mod doctor;
@@ -81,6 +82,9 @@ enum Command {
     /// Shows what a receiver refused for good
     #[command(subcommand)]
     Dead(dead::Dead),
+    /// Sets what a person sets, and shows it
+    #[command(subcommand)]
+    Config(config::Config),
     /// Deletes what waits, unsent
     Purge(purge::Purge),
     /// Looks at every file, and says what is whole
@@ -134,6 +138,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Privacy(command) => command.run(common),
         Command::Flush(command) => command.run(common),
         Command::Dead(command) => command.run(common),
+        Command::Config(command) => command.run(common),
         Command::Purge(command) => command.run(common),
         Command::Doctor(command) => command.run(common),
         Command::Demo(command) => command.run(),

@@ -6,6 +6,7 @@
 mod device_id;
 pub(crate) mod fs;
 mod host;
+mod identity;
 mod milestones;
 
 use std::fs::Metadata;
@@ -13,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use host::{Host, is_container, node_name};
+pub(crate) use identity::Identity;
 pub(crate) use milestones::{Milestones, MilestonesError, legible};
 
 /// The telemetry directory and the names in it.
@@ -48,6 +50,11 @@ impl Installation {
     /// One of the stores.
     pub(crate) fn store(&self, number: u64) -> PathBuf {
         self.spool().join(number.to_string())
+    }
+
+    /// Which blocks are on which bundle.
+    pub(crate) fn exports(&self) -> PathBuf {
+        self.directory.join("exports")
     }
 
     pub(crate) fn ledger(&self) -> PathBuf {
@@ -173,6 +180,11 @@ impl Installation {
     /// [`io::ErrorKind::InvalidData`] where something stands there that is none.
     pub(crate) fn device_id(&self) -> io::Result<Option<String>> {
         device_id::read(&self.directory.join("device_id"))
+    }
+
+    /// The id that somebody works under, to be compared later.
+    pub(crate) fn identity(&self, device_id: Option<String>) -> Identity {
+        Identity::new(&self.directory, device_id)
     }
 
     /// Whether what stands in the device id's place is a damaged copy of the one that was `known` before.

@@ -143,6 +143,14 @@ impl SyncThread {
         self.work.notify_one();
     }
 
+    /// Tells that a journal is no more: nothing of it is to be made durable.
+    pub(super) fn forget(&self, journal: &Journal) {
+        let mut state = self.lock();
+        state.dirty.take_if(|(file, _)| Arc::ptr_eq(file, &journal.file));
+        state.suspect.take_if(|(file, _)| Arc::ptr_eq(file, &journal.file));
+        self.wants_turn.store(state.suspect.is_some(), Ordering::Relaxed);
+    }
+
     /// Tells that every event of `ticket` and before is appended.
     pub(super) fn written(&self, ticket: u64) {
         let mut state = self.lock();

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::delivery::{Format, Parcel};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Installation, Milestones};
+use crate::journal::relabel;
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
 use crate::product::Quota;
 use crate::spool::{DropReason, Outcome};
@@ -34,7 +35,7 @@ use crate::spool::{DropReason, Outcome};
 /// # }
 /// ```
 pub struct Admin {
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 /// An event that a receiver refused for good.
@@ -56,11 +57,13 @@ pub struct DeadEvent {
 }
 
 impl Admin {
-    /// Unlike a client's builder it may look at the directory: no host waits for it.
-    pub(crate) fn new(mut settings: Settings) -> Self {
+    /// Unlike a client's builder it may look at the directory, and wait a second for a settings file that was just
+    /// written: no host waits for it.
+    pub(crate) fn new(settings: Settings) -> Self {
         if let Some(exposure) = settings.installation.as_ref().and_then(Installation::exposure) {
-            settings.consent.object(exposure);
+            settings.watch.object(exposure);
         }
+        settings.watch.wait_until_settled();
         Self { settings }
     }
 
@@ -75,9 +78,9 @@ impl Admin {
     }
 
     /// By whose word nothing is collected here, if so.
-    pub fn refusal(&self) -> Option<&str> {
-        let consent = &self.settings.consent;
-        (!consent.is_yes()).then(|| consent.reason())
+    pub fn refusal(&self) -> Option<String> {
+        let consent = self.settings.watch.consent();
+        (!consent.is_yes()).then_some(consent.reason)
     }
 
     /// Whether the product declares an event of this name.
@@ -137,8 +140,8 @@ impl Admin {
         progress: &mut dyn FnMut(&FlushReport) -> bool,
     ) -> Result<FlushReport> {
         let deadline = clock::deadline(timeout);
-        if !self.settings.consent.is_yes() {
-            return Err(Error::new(ErrorKind::Refused, self.settings.consent.reason()));
+        if let Some(reason) = self.refusal() {
+            return Err(Error::new(ErrorKind::Refused, reason));
         }
         if self.settings.route.is_none() {
             return Err(Error::invalid("there is no endpoint: name one, or set MILEPOST_ENDPOINT"));
@@ -207,6 +210,31 @@ impl Admin {
         let purged = dropped(&engine) - before;
         engine.close(Duration::ZERO)?;
         Ok(purged)
+    }
+
+    /// Lets what was collected in mode `local` so far be delivered as all else is, and says how many events that
+    /// are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admin::peek`].
+    pub fn include_waiting(&self) -> Result<u64> {
+        let Some(installation) = self.existing() else { return Ok(0) };
+        let mut engine = looking(installation)?;
+        wait_for_writers(installation)?;
+        let journals = installation.journals();
+        let mut included = engine.spool.include_local()?;
+        for name in census::names(&journals) {
+            let path = journals.join(name.to_string());
+            match relabel(&path) {
+                Ok(events) => included += events.unwrap_or(0),
+                // Somebody dropped it meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("write anew", &path, error)),
+            }
+        }
+        engine.close(Duration::ZERO)?;
+        Ok(included)
     }
 
     /// Looks at every file, and changes none. Disturbs nobody: a store that somebody works on is not checked.

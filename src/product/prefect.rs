@@ -21,13 +21,18 @@ To opt out: PREFECT_SERVER_ANALYTICS_ENABLED=false or DO_NOT_TRACK=1
 Learn more: https://docs.prefect.io/concepts/telemetry";
 
 impl Product {
-    /// Prefect's own telemetry, in the version given: its directory, its opt-out, its milestones.
+    /// Prefect's own telemetry, in the version given: its directory, its opt-outs, its milestones.
     pub fn prefect(version: impl Into<String>) -> Self {
         let mut product = Product::new("prefect", version)
             .home("~/.prefect")
             .home_env("PREFECT_HOME")
             .folder(".sdk_telemetry")
             .opt_out_env("PREFECT_SERVER_ANALYTICS_ENABLED")
+            .setting("server.analytics_enabled")
+            .local_file("prefect.toml")
+            .profiles("profiles.toml", "ephemeral")
+            .profiles_env("PREFECT_PROFILES_PATH", "PREFECT_PROFILE")
+            .server("PREFECT_API_URL", "admin/settings")
             .notice(NOTICE)
             .interactive_milestones();
         product.traces = TRACES.map(String::from).into();

@@ -2,9 +2,10 @@
 
 use super::books::{Account, DropReason};
 use super::core::{DeadLetter, Spool, SpoolError};
-use super::keys;
+use super::keys::{self, EntryKey};
 use super::queue::{Lease, Removed};
 use super::store::Changes;
+use super::{DEFAULT, LOCAL};
 use crate::block::{JournalId, decode, encode};
 use crate::limits::DEAD_LETTERS_MAX;
 
@@ -47,6 +48,39 @@ impl Spool {
             self.commit(changes, blocks, portion.len() as u32)?;
         }
         Ok(())
+    }
+
+    /// Owes to the network what was to stay on this host, and says how many events that were. Their ids stay.
+    pub(crate) fn include_local(&mut self) -> Result<u64, SpoolError> {
+        let (local, default) = (self.destination(LOCAL), self.destination(DEFAULT));
+        let waiting = self.queue.free().into_iter().filter(|lease| lease.key.destination == local);
+        let waiting: Vec<Lease> = waiting.collect();
+        let mut moved = 0;
+        for portion in waiting.chunks(self.blocks_a_transaction()) {
+            let mut changes = Changes::new();
+            for lease in portion {
+                let key = EntryKey { destination: default, ..lease.key };
+                // The new entry first: a block that nobody is owed would go.
+                if !self.queue.add_entry(key, lease.events) {
+                    continue;
+                }
+                let Some(removed) = self.queue.remove(*lease) else { continue };
+                let (journal, events) = (removed.info.journal, removed.events);
+                self.book_for(journal, LOCAL, |account| {
+                    account.accepted = account.accepted.saturating_sub(events)
+                });
+                self.book_for(journal, DEFAULT, |account| account.accepted += events);
+                if let Some(taken) = self.taken.get(&journal) {
+                    changes.insert(keys::taken(taken.id), Some(encode(taken)));
+                }
+                changes.insert(keys::entry(lease.key), None);
+                changes.insert(keys::entry(key), Some(lease.events.to_be_bytes().to_vec()));
+                moved += events;
+            }
+            self.commit(changes, 0, 2 * portion.len() as u32)?;
+        }
+        self.tidy(true)?;
+        Ok(moved)
     }
 
     /// Keeps a dead letter, and of all of them the newest.
