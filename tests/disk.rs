@@ -396,7 +396,7 @@ fn a_store_that_cannot_be_opened_for_want_of_a_handle_stays_what_it_is() {
     home.leave_history();
     let Some(mut strace) = tool("strace") else { return };
     let command = home.command(&["peek"]);
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=openat:error=EMFILE:when=1", "-P"]);
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=openat:error=EMFILE", "-P"]);
     strace.arg(home.telemetry().join("spool/1/db")).arg(command.get_program()).args(command.get_args());
     strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let done = finish(&mut strace, "");

@@ -3,7 +3,6 @@
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use crate::clock;
 use crate::limits::FILES_ASIDE_MAX;
@@ -220,17 +219,6 @@ pub(crate) fn create_directories(directory: &Path) -> io::Result<()> {
 /// Makes a directory, closed to everybody else, in one that is there. Its name is not made durable.
 pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
     sys::create_directory(directory)
-}
-
-/// What tells one state of a file from another without reading it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stamp(Option<(u64, Option<SystemTime>, (u64, u64))>);
-
-impl Stamp {
-    pub(crate) fn of(path: &Path) -> Self {
-        let found = std::fs::symlink_metadata(path).ok();
-        Self(found.map(|found| (found.len(), found.modified().ok(), sys::identity(&found))))
-    }
 }
 
 /// Sets a file's time stamp to now; the file is made if there is none.
