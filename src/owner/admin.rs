@@ -19,7 +19,7 @@ use crate::installation::{Installation, Milestones};
 use crate::journal::relabel;
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
 use crate::product::Quota;
-use crate::spool::{DropReason, Outcome};
+use crate::spool::{DropReason, Outcome, Spool, SpoolError};
 
 /// Looks at an installation's queue and works on it: what a program's own command line needs, and what the
 /// program `milepost` is made of.
@@ -192,6 +192,35 @@ impl Admin {
         }
         engine.close(Duration::ZERO)?;
         Ok(dead)
+    }
+
+    /// Has dead letters of these numbers wait again, and says how many that were. With the next delivery they go as
+    /// they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admin::peek`].
+    pub fn requeue(&self, numbers: &[u64]) -> Result<u64> {
+        self.change_dead(|spool| spool.requeue(numbers))
+    }
+
+    /// Deletes the dead letters of these numbers, and says how many that were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admin::peek`].
+    pub fn drop_dead(&self, numbers: &[u64]) -> Result<u64> {
+        self.change_dead(|spool| spool.drop_dead(numbers))
+    }
+
+    fn change_dead(&self, change: impl FnOnce(&mut Spool) -> Result<u64, SpoolError>) -> Result<u64> {
+        let Some(installation) = self.existing().filter(|found| found.has_spool()) else { return Ok(0) };
+        let mut engine = looking(installation)?;
+        let changed = change(&mut engine.spool);
+        let closed = engine.close(Duration::ZERO);
+        let changed = changed?;
+        closed?;
+        Ok(changed)
     }
 
     /// Deletes everything that waits, unsent, and says how many events that were.

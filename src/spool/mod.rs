@@ -19,6 +19,7 @@
 mod aside;
 mod books;
 mod core;
+mod dead;
 mod enter;
 mod found;
 mod intake;

@@ -6,8 +6,7 @@ use super::keys::{self, EntryKey};
 use super::queue::{Lease, Removed};
 use super::store::Changes;
 use super::{DEFAULT, LOCAL};
-use crate::block::{JournalId, decode, encode};
-use crate::limits::DEAD_LETTERS_MAX;
+use crate::block::{JournalId, encode};
 
 /// What became of events.
 #[derive(Debug, Clone)]
@@ -81,24 +80,6 @@ impl Spool {
         }
         self.tidy(true)?;
         Ok(moved)
-    }
-
-    /// Keeps a dead letter, and of all of them the newest.
-    pub(super) fn bury(&mut self, letter: &DeadLetter, changes: &mut Changes) -> Result<(), SpoolError> {
-        changes.insert(keys::dead(self.meta.next_dead), Some(encode(letter)));
-        self.dead.insert(self.meta.next_dead);
-        self.meta.next_dead += 1;
-        while self.dead.len() > DEAD_LETTERS_MAX {
-            let Some(oldest) = self.dead.pop_first() else { break };
-            let value = self.store.get(&keys::dead(oldest))?;
-            if let Some(oldest) = value.and_then(|value| decode::<DeadLetter>(&value).ok()) {
-                let account = self.meta.books.account(&oldest.destination);
-                account.dead = account.dead.saturating_sub(1);
-                account.drop(DropReason::Quota, 1);
-            }
-            changes.insert(keys::dead(oldest), None);
-        }
-        Ok(())
     }
 
     fn book(&mut self, lease: &Lease, removed: &Removed, outcome: &Outcome, rejected: u64) {
