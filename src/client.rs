@@ -1,5 +1,7 @@
 //! The client: what a program embeds.
 
+mod heartbeat;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +18,11 @@ use crate::journal::{Channel, Reached, Slot, SyncEvery, SyncThread, Writer, Writ
 use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
 use crate::owner::{Admin, Choices, Errand, FlushReport, Settings, StoreThread};
 use crate::process::{self, Process};
-use crate::product::{Mode, Product};
+use crate::product::{Mode, Product, Pulse};
 use crate::spool::known_device_id;
+
+pub use heartbeat::Heartbeat;
+use heartbeat::Life;
 
 /// Takes events, keeps them on disk, and has them delivered when there is a way.
 ///
@@ -52,6 +57,10 @@ struct Inner {
     milestones: Arc<Reached>,
     /// Why milestones do not count here.
     objection: Option<&'static str>,
+    /// What heartbeats say; `None` where the product declares none.
+    pulse: Option<Pulse>,
+    /// What every heartbeat ends with.
+    life: Life,
     /// Whether there are threads that have to end.
     running: bool,
     store: Mutex<Option<StoreThread>>,
@@ -241,6 +250,8 @@ impl Client {
             has_route: settings.deliverable().is_some(),
             milestones,
             objection: settings.milestones_objection(),
+            pulse: settings.pulse,
+            life: Life::new(),
             running,
             store: Mutex::new(store),
             process: Process::this(),
@@ -308,12 +319,7 @@ impl Client {
             None => return Err(Error::invalid(format!("{name:?} is none of the product's milestones"))),
         }
         let now = clock::wall_micros();
-        match self.inner.refusal(now) {
-            None => {}
-            Some(Refusal::Consent) => return Err(Error::new(ErrorKind::Refused, self.inner.reason.clone())),
-            Some(Refusal::Forked) => return Err(forked()),
-            Some(refusal) => return Err(Error::new(ErrorKind::Refused, format!("refused: {refusal}"))),
-        }
+        self.inner.check_open(now)?;
         if let Some(objection) = self.inner.objection {
             return Err(Error::new(ErrorKind::Refused, objection));
         }
@@ -449,6 +455,16 @@ impl Inner {
         Some(refusal)
     }
 
+    /// The same as an error.
+    fn check_open(&self, now: u64) -> Result<()> {
+        match self.refusal(now) {
+            None => Ok(()),
+            Some(Refusal::Consent) => Err(Error::new(ErrorKind::Refused, self.reason.clone())),
+            Some(Refusal::Forked) => Err(forked()),
+            Some(refusal) => Err(Error::new(ErrorKind::Refused, format!("refused: {refusal}"))),
+        }
+    }
+
     fn store(&self) -> std::sync::MutexGuard<'_, Option<StoreThread>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -460,6 +476,7 @@ impl Inner {
         if !self.running {
             return Ok(());
         }
+        self.life.end();
         self.channel.close();
         let spends = self.errand.as_ref().and_then(|errand| errand.spends_until(deadline));
         let store = self.store().take();
@@ -491,6 +508,7 @@ impl Drop for Inner {
             // Nothing of it may be closed: locks and channels are as another thread may have left them, and
             // unlocking a file here would free the parent's.
             std::mem::forget((self.channel.clone(), self.sync.clone()));
+            self.life.forget();
             let store = self.store.get_mut().unwrap_or_else(PoisonError::into_inner);
             return std::mem::forget(store.take());
         }

@@ -81,7 +81,7 @@ mod spool;
 
 pub use admission::Refusal;
 pub use block::DropReason;
-pub use client::{Client, ClientBuilder, EnqueueError, Stats};
+pub use client::{Client, ClientBuilder, EnqueueError, Heartbeat, Stats};
 pub use delivery::Format;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
@@ -90,4 +90,4 @@ pub use owner::{
     Admin, Checkup, DeadEvent, DeclaredEvent, DestinationStatus, Finding, FlushReport, GuardRule,
     OwnerStatus, PeekedEvent, Privacy, Remedy, Salvage, Status, Verdict, Waiting,
 };
-pub use product::{Exit, Mode, Product};
+pub use product::{Exit, Mode, Product, ServerInfo};

@@ -7,13 +7,17 @@ mod device_id;
 pub(crate) mod fs;
 mod host;
 mod milestones;
+mod session;
 
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
 pub(crate) use host::{Host, is_container, node_name};
 pub(crate) use milestones::{Milestones, MilestonesError, legible};
+pub(crate) use session::Session;
 
 /// The telemetry directory and the names in it.
 #[derive(Debug, Clone)]
@@ -101,7 +105,8 @@ impl Installation {
         if let Some(why) = self.exposure() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
-        let files = ["ledger", "owner.lock", "owner.next", "turn", "spawned"].map(|name| (name, true));
+        let files =
+            ["ledger", "owner.lock", "owner.next", "turn", "spawned", "session"].map(|name| (name, true));
         let directories = ["journals", "taken", "spool"].map(|name| (name, false));
         let mut strangers = 0;
         for (name, is_file) in files.into_iter().chain(directories) {
@@ -190,5 +195,11 @@ impl Installation {
     /// The device id, made if there is none: two processes that make it at once agree.
     pub(crate) fn device_id_or_new(&self) -> io::Result<String> {
         device_id::read_or_make(&self.directory)
+    }
+
+    /// The session of a server's heartbeats in this epoch, made if there is none. Whoever deletes the device id
+    /// deletes it too.
+    pub(crate) fn session_or_new(&self, epoch: Uuid) -> io::Result<Session> {
+        Session::read_or_make(&self.directory, epoch)
     }
 }

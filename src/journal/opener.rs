@@ -12,7 +12,7 @@ use super::milestones::is_known;
 use super::room::Room;
 use crate::block::Origin;
 use crate::clock;
-use crate::installation::{Installation, fs};
+use crate::installation::{Installation, Session, fs};
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TURN_LOOK_EVERY};
 use crate::product::Quota;
 
@@ -124,6 +124,14 @@ impl Opener {
             let origin = opener.origin()?;
             let is_known = is_known(&opener.installation, origin.epoch(), milestone)?;
             Ok(is_known.then(|| origin.mode.destination()))
+        })
+    }
+
+    /// The session of a server's heartbeats.
+    pub(super) fn session(&mut self) -> Result<Session, String> {
+        self.try_again(|opener| {
+            let origin = opener.origin()?;
+            opener.installation.session_or_new(origin.epoch().0)
         })
     }
 

@@ -15,7 +15,7 @@ use crate::delivery::{Endpoint, Format, Transport, Wire};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Host, Installation, is_container};
 use crate::journal::Greeting;
-use crate::product::{Mode, Product};
+use crate::product::{Mode, Product, Pulse};
 
 /// What a builder or a command line chose.
 #[derive(Clone, Default)]
@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) interactive: bool,
     /// What is done once for an installation.
     pub(crate) greeting: Greeting,
+    /// What heartbeats say; `None` where the product declares none.
+    pub(crate) pulse: Option<Pulse>,
 }
 
 /// Where the events of a destination go.
@@ -109,7 +111,8 @@ impl Settings {
             milestones: product.milestones.iter().cloned().collect(),
             notice: product.notice.clone().filter(|_| interactive),
         };
-        Ok(Self { product, mode, consent, installation, route, interactive, greeting })
+        let pulse = product.pulse();
+        Ok(Self { product, mode, consent, installation, route, interactive, greeting, pulse })
     }
 
     /// Why a milestone does not count here, if so.

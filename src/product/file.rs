@@ -23,6 +23,7 @@ struct File {
     home_env: Option<String>,
     folder: Option<String>,
     opt_out_env: Option<String>,
+    environment_env: Option<String>,
     events: Option<Events>,
     #[serde(default)]
     integrations: BTreeMap<String, Keys>,
@@ -93,6 +94,7 @@ impl Product {
     /// home_env = "ACME_WORKER_HOME"   # overrides home
     /// folder = "telemetry"            # the telemetry directory is <home>/<folder>
     /// opt_out_env = "ACME_TELEMETRY"  # its false words refuse
+    /// environment_env = "ACME_ENV"    # optional: what heartbeats say as their environment, else "production"
     /// events = "any"                  # or [events.NAME] tables with keys = [...]: only these are taken, and
     ///                                 # the events INTEGRATION:... of [integrations.INTEGRATION] tables alike
     /// milestones = ["first_job"]
@@ -165,6 +167,7 @@ impl TryFrom<File> for Product {
         product.folder = file.folder.unwrap_or(product.folder);
         product.home_env = file.home_env;
         product.opt_out_env = file.opt_out_env;
+        product.environment_env = file.environment_env;
         product.milestones = file.milestones;
         product.notice = file.notice;
         product.interactive = file.interactive_milestones;
@@ -221,6 +224,7 @@ impl From<&Product> for File {
             home_env: product.home_env,
             folder: Some(product.folder),
             opt_out_env: product.opt_out_env,
+            environment_env: product.environment_env,
             events: Some(events),
             integrations,
             milestones: product.milestones,
@@ -271,6 +275,7 @@ mod tests {
             home_env = "ACME_WORKER_HOME"
             folder = "usage"
             opt_out_env = "ACME_TELEMETRY"
+            environment_env = "ACME_ENV"
             milestones = ["first_job"]
             notice = "Acme collects"
             interactive_milestones = true
@@ -293,6 +298,7 @@ mod tests {
         assert_eq!(product.directory(None).unwrap(), Path::new("/srv/acme/usage"));
         assert_eq!((product.name.as_str(), product.version.as_str()), ("acme-worker", "1.4.0"));
         assert_eq!(product.opt_out_env.as_deref(), Some("ACME_TELEMETRY"));
+        assert_eq!(product.environment_env.as_deref(), Some("ACME_ENV"));
         assert_eq!(product.endpoint.as_deref(), Some("http://127.0.0.1:4318/v1/logs"));
         assert_eq!(product.mode, Mode::Local);
         let age = Duration::from_secs(3 * 86_400);

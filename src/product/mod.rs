@@ -6,6 +6,7 @@
 mod declared;
 mod exit;
 mod file;
+mod heartbeat;
 mod mode;
 mod prefect;
 mod quota;
@@ -20,9 +21,10 @@ use crate::limits::FREE_DISK_BYTES_MIN;
 
 pub(crate) use declared::{Declared, Integrations, Keys};
 pub use exit::Exit;
+pub use heartbeat::ServerInfo;
+pub(crate) use heartbeat::{HEARTBEAT, Pulse, SESSION_ID, SESSION_START};
 pub use mode::Mode;
 pub(crate) use mode::{DEFAULT, LOCAL};
-pub(crate) use prefect::HEARTBEAT;
 pub(crate) use quota::{Drops, Quota};
 
 /// The product whose usage is reported: its name on the wire, its telemetry directory, what it declares.
@@ -48,6 +50,7 @@ pub struct Product {
     pub(crate) home_env: Option<String>,
     pub(crate) folder: String,
     pub(crate) opt_out_env: Option<String>,
+    pub(crate) environment_env: Option<String>,
     pub(crate) declared: Declared,
     pub(crate) milestones: BTreeSet<String>,
     pub(crate) notice: Option<String>,
@@ -76,6 +79,7 @@ impl Product {
             home_env: None,
             folder: "telemetry".into(),
             opt_out_env: None,
+            environment_env: None,
             declared: Declared::Any,
             milestones: BTreeSet::new(),
             notice: None,
@@ -129,6 +133,14 @@ impl Product {
     #[must_use]
     pub fn opt_out_env(mut self, variable: impl Into<String>) -> Self {
         self.opt_out_env = Some(variable.into());
+        self
+    }
+
+    /// The environment variable that says which environment a server runs in, for its heartbeats. None by default:
+    /// they say `production`.
+    #[must_use]
+    pub fn environment_env(mut self, variable: impl Into<String>) -> Self {
+        self.environment_env = Some(variable.into());
         self
     }
 

@@ -23,6 +23,7 @@ mod enter;
 mod found;
 mod intake;
 mod keys;
+mod latest;
 mod ledger;
 mod lost;
 mod milestones;
