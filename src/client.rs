@@ -150,6 +150,16 @@ impl ClientBuilder {
         self
     }
 
+    /// The device id, where this client makes the telemetry directory: any text of one line and 256 bytes. So hosts
+    /// that are made anew each time, from one image, count as one. Where there is a directory, what stands in it
+    /// holds; and who refuses and agrees later has a random one. Defaults to `MILEPOST_DEVICE_ID`, then to a random
+    /// UUID.
+    #[must_use]
+    pub fn device_id(mut self, id: impl Into<String>) -> Self {
+        self.choices.device_id = Some(id.into());
+        self
+    }
+
     /// Allows plain HTTP to other hosts than this one: whoever is on the way can read and change what is sent.
     #[must_use]
     pub fn allow_plain_http(mut self) -> Self {
@@ -232,6 +242,7 @@ impl Client {
                     greeting: settings.greeting.clone(),
                     free_disk_min: settings.product.free_disk_min,
                     known_device_id,
+                    device_id: settings.device_id.clone(),
                     quota: settings.product.quota,
                     origin: Box::new(settings.origin()),
                 };

@@ -87,7 +87,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;
 pub use owner::{
-    Admin, Checkup, DeadEvent, DeclaredEvent, DestinationStatus, Finding, FlushReport, GuardRule,
+    Admin, Checkup, DeadEvent, DeclaredEvent, DestinationStatus, Finding, FlushReport, Forgotten, GuardRule,
     OwnerStatus, PeekedEvent, Privacy, Remedy, Salvage, Status, Verdict, Waiting,
 };
 pub use product::{Exit, Mode, Product, ServerInfo};

@@ -8,13 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What nobody here names, and why it is there.
-const EXCEPTIONS: [(&str, &str); 26] = [
+const EXCEPTIONS: [(&str, &str); 28] = [
+    ("ClientBuilder::device_id", "the program reads MILEPOST_DEVICE_ID, an embedding program has this"),
     ("ClientBuilder::interactive", "for a program whose terminal is not its standard output"),
     ("DeadEvent", "what Admin::dead returns"),
     ("DeclaredEvent", "a part of Privacy"),
     ("DestinationStatus", "a part of Status"),
     ("DropReason", "the keys of Status::dropped"),
     ("Exit", "what Product::exit takes, which the program reads from the product file"),
+    ("Forgotten", "what Admin::forget returns"),
     ("GuardRule", "a part of Privacy"),
     ("Heartbeat", "what Client::heartbeat returns"),
     ("Limit", "what Event::broken_limit returns"),

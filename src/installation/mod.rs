@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-pub(crate) use host::{Host, is_container, node_name};
+pub(crate) use device_id::is_device_id;
+pub(crate) use host::{Host, is_container, is_ephemeral, node_name};
 pub(crate) use milestones::{Milestones, MilestonesError, legible};
 pub(crate) use session::Session;
 
@@ -151,6 +152,28 @@ impl Installation {
         Ok(strangers)
     }
 
+    /// Makes the telemetry directory with this device id in it, in one step: where there is a directory, its id holds,
+    /// or that it has none.
+    pub(crate) fn create_as(&self, device_id: &str) -> io::Result<()> {
+        if self.exists() {
+            return Ok(());
+        }
+        let Some((home, name)) = self.directory.parent().zip(self.directory.file_name()) else {
+            return Ok(());
+        };
+        fs::create_directories(home)?;
+        let hidden = home.join(format!(".{}-{}", name.display(), Uuid::new_v4().simple()));
+        fs::create_directory(&hidden)?;
+        let made =
+            device_id::write(&hidden, device_id).and_then(|()| std::fs::rename(&hidden, &self.directory));
+        if let Err(error) = made {
+            let _ = fs::remove_tree(&hidden);
+            // Somebody was faster.
+            return if self.exists() { Ok(()) } else { Err(error) };
+        }
+        fs::sync_directory(home)
+    }
+
     /// Makes durable whose events these are: the id, and the names that lead to it. Whoever made them, the
     /// product itself or a process that was killed, may not have lived to do it.
     pub(crate) fn sync(&self) -> io::Result<()> {
@@ -195,6 +218,13 @@ impl Installation {
     /// The device id, made if there is none: two processes that make it at once agree.
     pub(crate) fn device_id_or_new(&self) -> io::Result<String> {
         device_id::read_or_make(&self.directory)
+    }
+
+    /// Replaces the device id by a random one, and removes the session that went with it. `None` where there is no id.
+    pub(crate) fn replace_device_id(&self) -> io::Result<Option<String>> {
+        let replaced = device_id::replace(&self.directory)?;
+        fs::remove(&self.directory.join("session"))?;
+        Ok(replaced)
     }
 
     /// The session of a server's heartbeats in this epoch, made if there is none. Whoever deletes the device id

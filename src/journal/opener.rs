@@ -27,6 +27,8 @@ pub(super) struct Opener {
     /// The id that the installation was known by so far, or where to learn it.
     known_device_id: Option<String>,
     look_device_id_up: LookDeviceIdUp,
+    /// The id of an installation that is made here, where somebody chose one.
+    chosen_device_id: Option<String>,
     make_origin: MakeOrigin,
     greeting: Greeting,
     /// Places that were damaged, and are not yet counted.
@@ -50,6 +52,7 @@ impl Opener {
     pub(super) fn new(
         installation: Installation,
         look_device_id_up: LookDeviceIdUp,
+        chosen_device_id: Option<String>,
         make_origin: MakeOrigin,
         greeting: Greeting,
         free_disk_min: u64,
@@ -61,6 +64,7 @@ impl Opener {
             installation,
             known_device_id: None,
             look_device_id_up,
+            chosen_device_id,
             make_origin,
             greeting,
             damaged: 0,
@@ -162,6 +166,9 @@ impl Opener {
 
     /// The directory and the device id as they are now: either may have been removed since the last journal.
     fn origin(&mut self) -> io::Result<Origin> {
+        if let Some(id) = &self.chosen_device_id {
+            self.installation.create_as(id)?;
+        }
         self.damaged += self.installation.create()?;
         let known = self.known_device_id.take().or_else(|| (self.look_device_id_up)(&self.installation));
         if let Some(known) = known {

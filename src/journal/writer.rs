@@ -38,6 +38,8 @@ pub(crate) struct WriterSettings {
     pub(crate) free_disk_min: u64,
     /// The device id that the installation was known by so far.
     pub(crate) known_device_id: LookDeviceIdUp,
+    /// The device id of an installation that is made here, where somebody chose one.
+    pub(crate) device_id: Option<String>,
     pub(crate) quota: Quota,
     /// Makes the origin once the device id is known.
     pub(crate) origin: MakeOrigin,
@@ -130,6 +132,7 @@ impl Writer {
             free_disk_min,
             quota,
             known_device_id,
+            device_id,
             origin,
         } = settings;
         let (syncing, synced) = (sync.clone(), installation.clone());
@@ -141,6 +144,7 @@ impl Writer {
             opener: Opener::new(
                 installation.clone(),
                 known_device_id,
+                device_id,
                 origin,
                 greeting,
                 free_disk_min,
@@ -318,9 +322,10 @@ impl Writer {
         match &mut self.journal {
             Some(journal) => Ok(journal),
             none => {
+                // Before the id is read: whoever replaces it asks for a turn afterwards.
+                let then = turned_at(&self.installation);
                 let journal = self.opener.open()?;
                 self.named = true;
-                let then = turned_at(&self.installation);
                 self.turn = TurnMark { then, looked_at: clock::monotonic() };
                 Ok(none.insert(journal))
             }

@@ -264,13 +264,18 @@ impl Engine {
     }
 
     /// Lets requests end, at most so long, interrupts the others, persists, closes the store and frees the lock.
-    pub(super) fn close(mut self, grace: Duration) -> Result<()> {
+    pub(super) fn close(self, grace: Duration) -> Result<()> {
+        self.close_and_keep(grace).map(drop)
+    }
+
+    /// The same, but for the lock, which goes to the caller.
+    pub(super) fn close_and_keep(mut self, grace: Duration) -> Result<Ownership> {
         self.land(clock::monotonic() + grace)?;
         self.destinations.iter().for_each(|destination| destination.courier.interrupt());
         self.land(clock::monotonic() + INTERRUPT_WAIT)?;
         self.spool.exchange_milestones(false)?;
         self.spool.close()?;
-        Ok(())
+        Ok(self.ownership)
     }
 
     /// Hands the store over to whoever waits for it.

@@ -13,8 +13,9 @@ use crate::block::Origin;
 use crate::consent::{self, Consent};
 use crate::delivery::{Endpoint, Format, Transport, Wire};
 use crate::error::{Error, ErrorKind, Result};
-use crate::installation::{Host, Installation, is_container};
+use crate::installation::{Host, Installation, is_container, is_device_id, is_ephemeral};
 use crate::journal::Greeting;
+use crate::limits::DEVICE_ID_BYTES_MAX;
 use crate::product::{Mode, Product, Pulse};
 
 /// What a builder or a command line chose.
@@ -27,6 +28,7 @@ pub(crate) struct Choices {
     pub(crate) mode: Option<Mode>,
     pub(crate) plain_http: bool,
     pub(crate) interactive: Option<bool>,
+    pub(crate) device_id: Option<String>,
 }
 
 /// What holds.
@@ -36,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) consent: Consent,
     /// `None` where there is no place to collect in; consent then says why.
     pub(crate) installation: Option<Installation>,
+    /// The id of an installation that is made here.
+    pub(crate) device_id: Option<String>,
     pub(crate) route: Option<Route>,
     /// Whether somebody sits at a terminal.
     pub(crate) interactive: bool,
@@ -95,6 +99,17 @@ impl Settings {
             None => None,
         };
 
+        let chosen = choices.device_id.map(|id| ("the device id", id));
+        let from_env = || variable("MILEPOST_DEVICE_ID").map(|id| ("MILEPOST_DEVICE_ID", id));
+        let device_id = match chosen.or_else(from_env) {
+            Some((_, id)) if is_device_id(&id) => Some(id.trim().to_owned()),
+            Some((name, id)) => {
+                return Err(Error::invalid(format!(
+                    "{name} cannot be used: {id:?} is no text of 1 to {DEVICE_ID_BYTES_MAX} bytes in one line"
+                )));
+            }
+            None => None,
+        };
         let mut consent = consent::of_this_process(&product, mode);
         let installation = match product.directory(choices.home.as_deref()) {
             Ok(directory) => Some(Installation::new(directory)),
@@ -112,7 +127,7 @@ impl Settings {
             notice: product.notice.clone().filter(|_| interactive),
         };
         let pulse = product.pulse();
-        Ok(Self { product, mode, consent, installation, route, interactive, greeting, pulse })
+        Ok(Self { product, mode, consent, installation, device_id, route, interactive, greeting, pulse })
     }
 
     /// Why a milestone does not count here, if so.
@@ -128,7 +143,7 @@ impl Settings {
 
     /// Makes the origin of this process's events, once the device id is known.
     pub(crate) fn origin(&self) -> impl Fn(String) -> Origin + Send + 'static {
-        let (product, mode) = (self.product.clone(), self.mode);
+        let (product, mode, ephemeral) = (self.product.clone(), self.mode, is_ephemeral());
         move |device_id| {
             let host = Host::this();
             Origin {
@@ -140,7 +155,7 @@ impl Settings {
                 platform: host.platform,
                 architecture: host.architecture,
                 mode,
-                ephemeral: false,
+                ephemeral,
                 container: is_container(),
                 library: env!("CARGO_PKG_VERSION").into(),
             }
