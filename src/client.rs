@@ -1,5 +1,7 @@
 //! The client: what a program embeds.
 
+mod heartbeat;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +20,11 @@ use crate::journal::{Channel, Reached, Slot, SyncEvery, SyncThread, Writer, Writ
 use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
 use crate::owner::{Admin, Choices, Errand, FlushReport, Settings, StoreThread, erase_in_background, refuse};
 use crate::process::{self, Process};
-use crate::product::{Mode, Product};
+use crate::product::{Mode, Product, Pulse};
 use crate::spool::known_device_id;
+
+pub use heartbeat::Heartbeat;
+use heartbeat::Life;
 
 /// Takes events, keeps them on disk, and has them delivered when there is a way.
 ///
@@ -55,6 +60,10 @@ struct Inner {
     objection: Option<&'static str>,
     /// Where events are kept, if there is a place.
     installation: Option<Installation>,
+    /// What heartbeats say; `None` where the product declares none.
+    pulse: Option<Pulse>,
+    /// What every heartbeat ends with.
+    life: Life,
     /// Whether there are threads that have to end.
     running: bool,
     store: Mutex<Option<StoreThread>>,
@@ -143,6 +152,16 @@ impl ClientBuilder {
     #[must_use]
     pub fn interactive(mut self, interactive: bool) -> Self {
         self.choices.interactive = Some(interactive);
+        self
+    }
+
+    /// The device id, where this client makes the telemetry directory: any text of one line and 256 bytes. So hosts
+    /// that are made anew each time, from one image, count as one. Where there is a directory, what stands in it
+    /// holds; and who refuses and agrees later has a random one. Defaults to `MILEPOST_DEVICE_ID`, then to a random
+    /// UUID.
+    #[must_use]
+    pub fn device_id(mut self, id: impl Into<String>) -> Self {
+        self.choices.device_id = Some(id.into());
         self
     }
 
@@ -258,6 +277,8 @@ impl Client {
             milestones,
             objection: settings.milestones_objection(),
             installation: settings.installation,
+            pulse: settings.pulse,
+            life: Life::new(),
             running,
             store: Mutex::new(store),
             process: Process::this(),
@@ -325,12 +346,7 @@ impl Client {
             None => return Err(Error::invalid(format!("{name:?} is none of the product's milestones"))),
         }
         let now = clock::wall_micros();
-        match self.inner.refusal(now) {
-            None => {}
-            Some(Refusal::Consent) => return Err(self.inner.refused()),
-            Some(Refusal::Forked) => return Err(forked()),
-            Some(refusal) => return Err(Error::new(ErrorKind::Refused, format!("refused: {refusal}"))),
-        }
+        self.inner.check_open(now)?;
         if let Some(objection) = self.inner.objection {
             return Err(Error::new(ErrorKind::Refused, objection));
         }
@@ -503,6 +519,16 @@ impl Inner {
         Error::new(ErrorKind::Refused, self.watch.consent().reason)
     }
 
+    /// The same as an error.
+    fn check_open(&self, now: u64) -> Result<()> {
+        match self.refusal(now) {
+            None => Ok(()),
+            Some(Refusal::Consent) => Err(self.refused()),
+            Some(Refusal::Forked) => Err(forked()),
+            Some(refusal) => Err(Error::new(ErrorKind::Refused, format!("refused: {refusal}"))),
+        }
+    }
+
     fn store(&self) -> std::sync::MutexGuard<'_, Option<StoreThread>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -514,6 +540,7 @@ impl Inner {
         if !self.running {
             return Ok(());
         }
+        self.life.end();
         self.channel.close();
         let spends = self.errand.as_ref().and_then(|errand| errand.spends_until(deadline));
         let store = self.store().take();
@@ -545,6 +572,7 @@ impl Drop for Inner {
             // Nothing of it may be closed: locks and channels are as another thread may have left them, and
             // unlocking a file here would free the parent's.
             std::mem::forget((self.channel.clone(), self.sync.clone()));
+            self.life.forget();
             let store = self.store.get_mut().unwrap_or_else(PoisonError::into_inner);
             return std::mem::forget(store.take());
         }

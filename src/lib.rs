@@ -85,13 +85,13 @@ mod spool;
 
 pub use admission::Refusal;
 pub use block::DropReason;
-pub use client::{Client, ClientBuilder, EnqueueError, Stats};
+pub use client::{Client, ClientBuilder, EnqueueError, Heartbeat, Stats};
 pub use delivery::Format;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;
 pub use owner::{
-    Admin, Changed, Checkup, DeadEvent, DeclaredEvent, DestinationStatus, Finding, FlushReport, GuardRule,
-    OwnerStatus, PeekedEvent, Privacy, Remedy, Salvage, Setting, Status, Verdict, Waiting,
+    Admin, Changed, Checkup, DeadEvent, DeclaredEvent, DestinationStatus, Finding, FlushReport, Forgotten,
+    GuardRule, OwnerStatus, PeekedEvent, Privacy, Remedy, Salvage, Setting, Status, Verdict, Waiting,
 };
-pub use product::{Exit, Mode, Product};
+pub use product::{Exit, Mode, Product, ServerInfo};

@@ -95,6 +95,15 @@ pub(crate) const JOURNAL_READ_BYTES_MAX: u64 = 64 * MIB as u64;
 /// full speed.
 pub(crate) const UNSYNCED_BYTES_MAX: usize = MIB;
 
+/// From one heartbeat of a server to the next, as Prefect's does it.
+pub(crate) const HEARTBEAT_EVERY: Duration = Duration::from_secs(600);
+
+/// The least that a program may choose: what comes more often is no sign of life.
+pub(crate) const HEARTBEAT_EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// Largest `session` that is read: ten times what it takes.
+pub(crate) const SESSION_BYTES_MAX: u64 = 2 * KIB as u64;
+
 /// Longest text that counts as a device id; a longer file is unreadable.
 pub(crate) const DEVICE_ID_BYTES_MAX: usize = 256;
 

@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod enqueue;
 mod flush;
+mod forget;
 mod logger;
 mod milestone;
 mod output;
@@ -87,6 +88,8 @@ enum Command {
     Config(config::Config),
     /// Deletes what waits, unsent
     Purge(purge::Purge),
+    /// Deletes what waits, unsent, and replaces the device id
+    Forget(forget::Forget),
     /// Looks at every file, and says what is whole
     Doctor(doctor::Doctor),
     /// Tells the whole story in a temporary directory, with a receiver on loopback
@@ -140,6 +143,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Dead(command) => command.run(common),
         Command::Config(command) => command.run(common),
         Command::Purge(command) => command.run(common),
+        Command::Forget(command) => command.run(common),
         Command::Doctor(command) => command.run(common),
         Command::Demo(command) => command.run(),
         Command::DemoWorker(command) => command.run(),

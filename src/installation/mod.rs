@@ -8,14 +8,19 @@ pub(crate) mod fs;
 mod host;
 mod identity;
 mod milestones;
+mod session;
 
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use host::{Host, is_container, node_name};
+use uuid::Uuid;
+
+pub(crate) use device_id::is_device_id;
+pub(crate) use host::{Host, is_container, is_ephemeral, node_name};
 pub(crate) use identity::Identity;
 pub(crate) use milestones::{Milestones, MilestonesError, legible};
+pub(crate) use session::Session;
 
 /// The telemetry directory and the names in it.
 #[derive(Debug, Clone)]
@@ -108,7 +113,8 @@ impl Installation {
         if let Some(why) = self.exposure() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
-        let files = ["ledger", "owner.lock", "owner.next", "turn", "spawned"].map(|name| (name, true));
+        let files =
+            ["ledger", "owner.lock", "owner.next", "turn", "spawned", "session"].map(|name| (name, true));
         let directories = ["journals", "taken", "spool"].map(|name| (name, false));
         let mut strangers = 0;
         for (name, is_file) in files.into_iter().chain(directories) {
@@ -151,6 +157,28 @@ impl Installation {
         fs::create_directories(&self.journals())?;
         fs::create_directories(&self.taken())?;
         Ok(strangers)
+    }
+
+    /// Makes the telemetry directory with this device id in it, in one step: where there is a directory, its id holds,
+    /// or that it has none.
+    pub(crate) fn create_as(&self, device_id: &str) -> io::Result<()> {
+        if self.exists() {
+            return Ok(());
+        }
+        let Some((home, name)) = self.directory.parent().zip(self.directory.file_name()) else {
+            return Ok(());
+        };
+        fs::create_directories(home)?;
+        let hidden = home.join(format!(".{}-{}", name.display(), Uuid::new_v4().simple()));
+        fs::create_directory(&hidden)?;
+        let made =
+            device_id::write(&hidden, device_id).and_then(|()| std::fs::rename(&hidden, &self.directory));
+        if let Err(error) = made {
+            let _ = fs::remove_tree(&hidden);
+            // Somebody was faster.
+            return if self.exists() { Ok(()) } else { Err(error) };
+        }
+        fs::sync_directory(home)
     }
 
     /// Makes durable whose events these are: the id, and the names that lead to it. Whoever made them, the
@@ -202,5 +230,23 @@ impl Installation {
     /// The device id, made if there is none: two processes that make it at once agree.
     pub(crate) fn device_id_or_new(&self) -> io::Result<String> {
         device_id::read_or_make(&self.directory)
+    }
+
+    /// Replaces the device id by a random one, and removes the session that went with it. `None` where there is no id.
+    pub(crate) fn replace_device_id(&self) -> io::Result<Option<String>> {
+        let replaced = device_id::replace(&self.directory)?;
+        fs::remove(&self.session())?;
+        Ok(replaced)
+    }
+
+    /// Where the session of a server's heartbeats stands.
+    pub(crate) fn session(&self) -> PathBuf {
+        self.directory.join("session")
+    }
+
+    /// The session of a server's heartbeats in this epoch, made if there is none. Whoever deletes the device id
+    /// deletes it too.
+    pub(crate) fn session_or_new(&self, epoch: Uuid) -> io::Result<Session> {
+        Session::read_or_make(&self.directory, epoch)
     }
 }

@@ -14,7 +14,7 @@ use super::room::Room;
 use crate::block::Origin;
 use crate::clock;
 use crate::consent::Watch;
-use crate::installation::{Identity, Installation, fs};
+use crate::installation::{Identity, Installation, Session, fs};
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TURN_LOOK_EVERY};
 use crate::product::{Mode, Quota};
 
@@ -135,6 +135,14 @@ impl Opener {
         })
     }
 
+    /// The session of a server's heartbeats.
+    pub(super) fn session(&mut self) -> Result<Session, String> {
+        self.try_again(|opener| {
+            let origin = opener.origin()?;
+            opener.installation.session_or_new(origin.epoch().0)
+        })
+    }
+
     /// A journal for milestones alone.
     pub(super) fn open_for_milestones(&mut self) -> Result<Journal, String> {
         self.try_again(|opener| {
@@ -183,6 +191,9 @@ impl Opener {
         let state = self.watch.look_closely();
         if !state.is_yes() {
             return Err(io::Error::other(format!("nothing is collected: {}", self.watch.consent().reason)));
+        }
+        if let Some(id) = &self.greeting.device_id {
+            self.installation.create_as(id)?;
         }
         self.damaged += self.installation.create()?;
         let known = self.known_device_id.take().or_else(|| (self.look_device_id_up)(&self.installation));

@@ -17,11 +17,11 @@ use crate::admission::{Admission, Refusal, Rule};
 use crate::block::{BlockBuilder, Class, Counts, DropReason, Kind, write_note};
 use crate::clock;
 use crate::consent::{State, Watch};
-use crate::event::Parts;
+use crate::event::{Event, Parts};
 use crate::installation::Installation;
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TICK_BUSY, TICK_IDLE, TURN_LOOK_EVERY};
 use crate::process;
-use crate::product::Quota;
+use crate::product::{Quota, SESSION_ID, SESSION_START};
 
 /// Most events between two appends, so that who waits for a sync waits for few of others'.
 const EVENTS_AN_APPEND_MAX: usize = 4_096;
@@ -289,8 +289,19 @@ impl Writer {
 
     fn admit(&mut self, slot: &Slot) {
         let alone = slot.class() == Class::Milestone;
+        let beat;
+        let event = match slot.class() {
+            Class::Latest => match self.with_session(&slot.event) {
+                Ok(event) => {
+                    beat = event;
+                    &beat
+                }
+                Err(why) => return self.lose(1, Refusal::Disk, why),
+            },
+            Class::Milestone | Class::Bulk => &slot.event,
+        };
         let counters = &self.channel.counters;
-        let bytes = match self.admission.admit(slot.event.bytes(), alone, |rule| counters.redact(rule)) {
+        let bytes = match self.admission.admit(event.bytes(), alone, |rule| counters.redact(rule)) {
             Ok(bytes) => bytes,
             Err(refusal) => return counters.refuse(refusal, 1),
         };
@@ -302,6 +313,16 @@ impl Writer {
         }
         self.class = slot.class();
         self.builder.push(slot.micros(), &bytes);
+        if self.class == Class::Latest {
+            // One that a newer one takes the place of goes as a block.
+            self.seal();
+        }
+    }
+
+    /// Adds what only files know to a server's heartbeat: the installation's session.
+    fn with_session(&mut self, event: &Event) -> Result<Event, String> {
+        let session = self.opener.session()?;
+        Ok(event.clone().with(SESSION_ID, session.id).with(SESSION_START, session.start))
     }
 
     fn seal(&mut self) {
@@ -328,9 +349,10 @@ impl Writer {
         match &mut self.journal {
             Some(journal) => Ok(journal),
             none => {
+                // Before the id is read: whoever replaces it asks for a turn afterwards.
+                let then = turned_at(&self.installation);
                 let journal = self.opener.open()?;
                 self.named = true;
-                let then = turned_at(&self.installation);
                 self.turn = TurnMark { then, looked_at: clock::monotonic() };
                 Ok(none.insert(journal))
             }

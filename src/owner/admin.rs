@@ -19,7 +19,7 @@ use crate::installation::{Installation, Milestones};
 use crate::journal::relabel;
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
 use crate::product::Quota;
-use crate::spool::{DropReason, Outcome, Spool, SpoolError};
+use crate::spool::{Spool, SpoolError};
 
 /// Looks at an installation's queue and works on it: what a program's own command line needs, and what the
 /// program `milepost` is made of.
@@ -231,12 +231,8 @@ impl Admin {
     pub fn purge(&self) -> Result<u64> {
         let Some(installation) = self.existing() else { return Ok(0) };
         let mut engine = looking(installation)?;
-        let before = dropped(&engine);
         wait_for_writers(installation)?;
-        let waiting = engine.spool.waiting();
-        engine.spool.settle(&waiting, &Outcome::Dropped(DropReason::Purged))?;
-        engine.intake.discard_all(&mut engine.spool, DropReason::Purged)?;
-        let purged = dropped(&engine) - before;
+        let purged = engine.spool.purge(&mut engine.intake)?;
         engine.close(Duration::ZERO)?;
         Ok(purged)
     }
@@ -312,24 +308,20 @@ impl Admin {
         closed
     }
 
-    fn existing(&self) -> Option<&Installation> {
+    pub(super) fn existing(&self) -> Option<&Installation> {
         self.settings.installation.as_ref().filter(|installation| installation.exists())
     }
 }
 
 /// The spool, to look at it or to delete from it: nothing is sent.
-fn looking(installation: &Installation) -> Result<Engine> {
+pub(super) fn looking(installation: &Installation) -> Result<Engine> {
     let ownership = Ownership::demand(installation, clock::monotonic() + STORE_WAIT_MAX, &|| true)?;
     // Nothing is taken in, so nothing has to make room.
     Engine::open(installation, ownership, None, Quota::default())
 }
 
-fn dropped(engine: &Engine) -> u64 {
-    engine.spool.books().total().dropped.get(&DropReason::Purged).copied().unwrap_or(0)
-}
-
 /// Asks writers for what they hold, and waits until they let go of it.
-fn wait_for_writers(installation: &Installation) -> Result<()> {
+pub(super) fn wait_for_writers(installation: &Installation) -> Result<()> {
     let mut held = census::held_journals(installation);
     if held.is_empty() {
         return Ok(());

@@ -267,7 +267,12 @@ impl Engine {
     }
 
     /// Lets requests end, at most so long, interrupts the others, persists, closes the store and frees the lock.
-    pub(super) fn close(mut self, grace: Duration) -> Result<()> {
+    pub(super) fn close(self, grace: Duration) -> Result<()> {
+        self.close_and_keep(grace).map(drop)
+    }
+
+    /// The same, but for the lock, which goes to the caller.
+    pub(super) fn close_and_keep(mut self, grace: Duration) -> Result<Ownership> {
         let deadline = clock::monotonic() + grace;
         // Whoever waits for the store waits no longer for this than for any other hand-over.
         while self.is_flying() && !lock::somebody_waits(&self.installation) {
@@ -282,7 +287,7 @@ impl Engine {
         self.land(clock::monotonic() + INTERRUPT_WAIT)?;
         self.spool.exchange_milestones(false)?;
         self.spool.close()?;
-        Ok(())
+        Ok(self.ownership)
     }
 
     /// Hands the store over to whoever waits for it.

@@ -130,6 +130,8 @@ impl Noted {
         noted.files.extend(entries(installation.directory())?.into_iter().filter(|path| is_aside(path)));
         let mut directories = entries(&installation.spool())?;
         directories.push(installation.exports());
+        // A file, and with a name that the next epoch has, too.
+        directories.push(installation.session());
         for path in directories {
             match File::open(&path) {
                 Ok(directory) => noted.directories.push((directory, path)),
@@ -292,6 +294,7 @@ mod tests {
             std::fs::write(installation.directory().join(kept), "{}").unwrap();
         }
         std::fs::write(installation.directory().join("ledger.aside-1"), "x").unwrap();
+        std::fs::write(installation.directory().join("session"), "{}").unwrap();
         std::fs::write(installation.journals().join("x.journal.aside-1"), "x").unwrap();
         let noted = Noted::take(&installation).unwrap();
         assert_eq!(erase(&noted, &installation), Some(2));

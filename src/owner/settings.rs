@@ -14,9 +14,10 @@ use crate::block::Origin;
 use crate::consent::{Environment, Sources, Watch};
 use crate::delivery::{Endpoint, Format, Permit, Transport, Wire};
 use crate::error::{Error, ErrorKind, Result};
-use crate::installation::{Host, Installation, is_container};
+use crate::installation::{Host, Installation, is_container, is_device_id, is_ephemeral};
 use crate::journal::Greeting;
-use crate::product::{Mode, Product};
+use crate::limits::DEVICE_ID_BYTES_MAX;
+use crate::product::{Mode, Product, Pulse};
 
 /// What a builder or a command line chose.
 #[derive(Clone, Default)]
@@ -28,6 +29,7 @@ pub(crate) struct Choices {
     pub(crate) mode: Option<Mode>,
     pub(crate) plain_http: bool,
     pub(crate) interactive: Option<bool>,
+    pub(crate) device_id: Option<String>,
 }
 
 /// What holds.
@@ -42,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) interactive: bool,
     /// What is done once for an installation.
     pub(crate) greeting: Greeting,
+    /// What heartbeats say; `None` where the product declares none.
+    pub(crate) pulse: Option<Pulse>,
 }
 
 /// Where the events of a destination go.
@@ -133,15 +137,29 @@ impl Settings {
             }
             None => None,
         };
+
+        let chosen = choices.device_id.map(|id| ("the device id", id));
+        let from_env = || variable("MILEPOST_DEVICE_ID").map(|id| ("MILEPOST_DEVICE_ID", id));
+        let device_id = match chosen.or_else(from_env) {
+            Some((_, id)) if is_device_id(&id) => Some(id.trim().to_owned()),
+            Some((name, id)) => {
+                return Err(Error::invalid(format!(
+                    "{name} cannot be used: {id:?} is no text of 1 to {DEVICE_ID_BYTES_MAX} bytes in one line"
+                )));
+            }
+            None => None,
+        };
         let interactive = choices
             .interactive
             .unwrap_or_else(|| std::io::stdout().is_terminal() || std::io::stderr().is_terminal());
         let greeting = Greeting {
             traces: product.traces(choices.home.as_deref()),
             milestones: product.milestones.iter().cloned().collect(),
+            device_id,
             notice: product.notice.clone().filter(|_| interactive),
         };
-        Ok(Self { product, watch, installation, route, interactive, greeting })
+        let pulse = product.pulse();
+        Ok(Self { product, watch, installation, route, interactive, greeting, pulse })
     }
 
     /// Why a milestone does not count here, if so.
@@ -158,7 +176,7 @@ impl Settings {
 
     /// Makes the origin of this process's events, once the device id is known.
     pub(crate) fn origin(&self) -> impl Fn(String, Mode) -> Origin + Send + 'static {
-        let product = self.product.clone();
+        let (product, ephemeral) = (self.product.clone(), is_ephemeral());
         move |device_id, mode| {
             let host = Host::this();
             Origin {
@@ -170,7 +188,7 @@ impl Settings {
                 platform: host.platform,
                 architecture: host.architecture,
                 mode,
-                ephemeral: false,
+                ephemeral,
                 container: is_container(),
                 library: env!("CARGO_PKG_VERSION").into(),
             }

@@ -27,6 +27,7 @@ struct File {
     local_file: Option<String>,
     profiles: Option<ProfilesTable>,
     server: Option<ServerTable>,
+    environment_env: Option<String>,
     events: Option<Events>,
     #[serde(default)]
     integrations: BTreeMap<String, Keys>,
@@ -113,6 +114,7 @@ impl Product {
     /// home_env = "ACME_WORKER_HOME"   # overrides home
     /// folder = "telemetry"            # the telemetry directory is <home>/<folder>
     /// opt_out_env = "ACME_TELEMETRY"  # its false words refuse
+    /// environment_env = "ACME_ENV"    # optional: what heartbeats say as their environment, else "production"
     /// events = "any"                  # or [events.NAME] tables with keys = [...]: only these are taken, and
     ///                                 # the events INTEGRATION:... of [integrations.INTEGRATION] tables alike
     /// milestones = ["first_job"]
@@ -196,6 +198,7 @@ impl TryFrom<File> for Product {
             Profiles { file, default, path_env, name_env }
         });
         product.files.server = file.server.map(|ServerTable { url_env, path }| Server { url_env, path });
+        product.environment_env = file.environment_env;
         product.milestones = file.milestones;
         product.notice = file.notice;
         product.interactive = file.interactive_milestones;
@@ -259,6 +262,7 @@ impl From<&Product> for File {
                 ProfilesTable { file, default, path_env, name_env }
             }),
             server: product.files.server.map(|Server { url_env, path }| ServerTable { url_env, path }),
+            environment_env: product.environment_env,
             events: Some(events),
             integrations,
             milestones: product.milestones,
@@ -309,6 +313,7 @@ mod tests {
             home_env = "ACME_WORKER_HOME"
             folder = "usage"
             opt_out_env = "ACME_TELEMETRY"
+            environment_env = "ACME_ENV"
             milestones = ["first_job"]
             notice = "Acme collects"
             interactive_milestones = true
@@ -347,6 +352,7 @@ mod tests {
         assert_eq!(product.files.local_file.as_deref(), Some("acme.toml"));
         assert_eq!((product.name.as_str(), product.version.as_str()), ("acme-worker", "1.4.0"));
         assert_eq!(product.opt_out_env.as_deref(), Some("ACME_TELEMETRY"));
+        assert_eq!(product.environment_env.as_deref(), Some("ACME_ENV"));
         assert_eq!(product.endpoint.as_deref(), Some("http://127.0.0.1:4318/v1/logs"));
         assert_eq!(product.mode, Mode::Local);
         let age = Duration::from_secs(3 * 86_400);

@@ -7,6 +7,7 @@ mod declared;
 mod exit;
 mod file;
 mod files;
+mod heartbeat;
 mod mode;
 mod prefect;
 mod quota;
@@ -22,9 +23,10 @@ use crate::limits::FREE_DISK_BYTES_MIN;
 pub(crate) use declared::{Declared, Integrations, Keys};
 pub use exit::Exit;
 pub(crate) use files::{Profiles, Server, SettingsFiles};
+pub use heartbeat::ServerInfo;
+pub(crate) use heartbeat::{HEARTBEAT, Pulse, SESSION_ID, SESSION_START};
 pub use mode::Mode;
 pub(crate) use mode::{DEFAULT, LOCAL};
-pub(crate) use prefect::HEARTBEAT;
 pub(crate) use quota::{Drops, Quota};
 
 /// The product whose usage is reported: its name on the wire, its telemetry directory, what it declares.
@@ -51,6 +53,7 @@ pub struct Product {
     pub(crate) folder: String,
     pub(crate) opt_out_env: Option<String>,
     pub(crate) files: SettingsFiles,
+    pub(crate) environment_env: Option<String>,
     pub(crate) declared: Declared,
     pub(crate) milestones: BTreeSet<String>,
     pub(crate) notice: Option<String>,
@@ -80,6 +83,7 @@ impl Product {
             folder: "telemetry".into(),
             opt_out_env: None,
             files: SettingsFiles::default(),
+            environment_env: None,
             declared: Declared::Any,
             milestones: BTreeSet::new(),
             notice: None,
@@ -180,6 +184,14 @@ impl Product {
     #[must_use]
     pub fn server(mut self, url_env: impl Into<String>, path: impl Into<String>) -> Self {
         self.files.server = Some(Server { url_env: url_env.into(), path: path.into() });
+        self
+    }
+
+    /// The environment variable that says which environment a server runs in, for its heartbeats. None by default:
+    /// they say `production`.
+    #[must_use]
+    pub fn environment_env(mut self, variable: impl Into<String>) -> Self {
+        self.environment_env = Some(variable.into());
         self
     }
 

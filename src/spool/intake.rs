@@ -34,7 +34,7 @@ pub(crate) struct Intake {
 }
 
 /// What came of taking a journal.
-enum Took {
+pub(super) enum Took {
     Journal(Reading),
     /// It is to be left where it is.
     Staying,
@@ -207,7 +207,7 @@ impl Spool {
     }
 
     /// Moves a free journal into `taken/`, durably.
-    fn take(&mut self, name: JournalName, local_too: bool) -> Result<Took, SpoolError> {
+    pub(super) fn take(&mut self, name: JournalName, local_too: bool) -> Result<Took, SpoolError> {
         let journals = self.installation.journals();
         let path = journals.join(name.to_string());
         let directory = self.installation.taken();
