@@ -84,6 +84,11 @@ impl Installation {
         self.directory.join("notice_shown")
     }
 
+    /// The session of a server's heartbeats. Whoever deletes the device id deletes it too.
+    pub(crate) fn session(&self) -> PathBuf {
+        self.directory.join("session")
+    }
+
     /// When a process that ended last had another one deliver.
     pub(crate) fn spawned(&self) -> PathBuf {
         self.directory.join("spawned")
@@ -223,13 +228,12 @@ impl Installation {
     /// Replaces the device id by a random one, and removes the session that went with it. `None` where there is no id.
     pub(crate) fn replace_device_id(&self) -> io::Result<Option<String>> {
         let replaced = device_id::replace(&self.directory)?;
-        fs::remove(&self.directory.join("session"))?;
+        fs::remove(&self.session())?;
         Ok(replaced)
     }
 
-    /// The session of a server's heartbeats in this epoch, made if there is none. Whoever deletes the device id
-    /// deletes it too.
+    /// The session of a server's heartbeats in this epoch, made if there is none.
     pub(crate) fn session_or_new(&self, epoch: Uuid) -> io::Result<Session> {
-        Session::read_or_make(&self.directory, epoch)
+        Session::read_or_make(&self.session(), epoch)
     }
 }
