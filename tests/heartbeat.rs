@@ -124,6 +124,36 @@ fn what_was_said_offline_is_delivered_as_the_newest_alone() {
 }
 
 #[test]
+fn what_stands_in_the_sessions_place_is_none_and_is_set_aside_or_written_anew() {
+    in_a_clean_process("what_stands_in_the_sessions_place_is_none_and_is_set_aside_or_written_anew", || {
+        let (home, receiver) = (Home::new(), hook());
+        let session = home.telemetry().join("session");
+        let beats = || {
+            let product = Product::from_file(home.product_file()).unwrap();
+            let client = Client::builder(product).home(home.path().join(".acme-worker")).build().unwrap();
+            drop(client.heartbeat(server()).unwrap());
+            client.shutdown(LONG).unwrap();
+            assert_eq!(home.flush(&receiver.url(), &["--format", "webhook"]).0, 0);
+            let said = read(receiver.requests().last().unwrap())["payload"]["session_id"].clone();
+            let kept: Value = serde_json::from_slice(&std::fs::read(&session).unwrap()).unwrap();
+            assert_eq!(said, kept["session_id"]);
+            said
+        };
+        let first = beats();
+        assert_eq!(beats(), first);
+        assert_eq!(home.milepost(&["doctor"]).status, 0, "it is a file of ours");
+        std::fs::write(&session, "{\"session_id\":").unwrap();
+        assert_eq!(home.milepost(&["doctor"]).status, 1);
+        let second = beats();
+        assert_ne!(second, first);
+        std::fs::rename(&session, home.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(home.path().join("elsewhere"), &session).unwrap();
+        assert_ne!(beats(), second, "no link is followed");
+        assert_eq!(home.status()["damaged"], 1);
+    });
+}
+
+#[test]
 fn it_goes_on_by_itself_and_ends_with_its_guard_or_its_client() {
     in_a_clean_process("it_goes_on_by_itself_and_ends_with_its_guard_or_its_client", || {
         let home = Home::new();

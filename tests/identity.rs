@@ -4,11 +4,12 @@
 mod common;
 
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use common::host::{Worker, serve};
 use common::receiver::{Receiver, nobody_listens, url};
-use common::{Done, Home, assert_nowhere, at_once, finish, in_a_clean_process, signal};
+use common::{Done, Home, assert_nowhere, at_once, dice, finish, in_a_clean_process, signal, wait_until};
 use milepost::{Client, ErrorKind, Product};
 use serde_json::json;
 
@@ -128,7 +129,8 @@ fn forget_deletes_what_waits_and_workers_go_on_under_another_id() {
     for worker in [&mut owner, &mut stopped] {
         // What it held is let go of within a second, and what comes then is of the new id.
         std::thread::sleep(Duration::from_millis(1_500));
-        assert_eq!(worker.enqueue("job_started", 50, 20).1, "");
+        // What it was given before it saw that is gone as a whole, and it says so.
+        wait_until("it goes on", || worker.enqueue("job_started", 50, 20).1.is_empty());
     }
     let receiver = Receiver::good();
     owner.end();
@@ -145,6 +147,53 @@ fn forget_deletes_what_waits_and_workers_go_on_under_another_id() {
     // A milestone was reached by this installation, whatever it is called.
     assert_eq!(home.milepost(&["milestone", "first_job"]).status, 0);
     assert_eq!(home.status()["waiting"]["events"], 0);
+}
+
+/// Wherever it dies: what was collected before never leaves, and the next call ends what it began.
+fn killed(rounds: u64) {
+    for round in 0..rounds {
+        let home = Home::new();
+        home.leave_history();
+        home.enqueue(200);
+        let before = id(&home);
+        let mut command = home.command(&["forget", "--yes"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(dice(60_000)));
+        let _ = child.kill();
+        child.wait().unwrap();
+        // The books balance.
+        let status = home.status();
+        assert_eq!(status["accepted"], 211, "round {round}: {status}");
+        let was_replaced = id(&home) != before;
+        let receiver = Receiver::good();
+        if was_replaced {
+            assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+            assert_eq!(receiver.taken(), [], "round {round}");
+        }
+        assert_eq!(home.milepost(&["forget", "--yes"]).status, 0, "round {round}");
+        assert_ne!(id(&home), before);
+        assert_nowhere(&home.telemetry(), &before);
+        home.enqueue(5);
+        assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+        assert_eq!(receiver.taken_once().len(), 5, "round {round}");
+        let status = home.status();
+        assert_eq!(
+            (&status["accepted"], &status["damaged"]),
+            (&json!(216), &json!(0)),
+            "round {round}: {status}"
+        );
+    }
+}
+
+#[test]
+fn a_forget_that_is_killed_may_be_repeated() {
+    killed(12);
+}
+
+#[test]
+#[ignore = "slow"]
+fn slow_a_forget_that_is_killed_may_be_repeated() {
+    killed(300);
 }
 
 #[test]

@@ -91,6 +91,11 @@ impl Installation {
         self.directory.join("notice_shown")
     }
 
+    /// The session of a server's heartbeats. Whoever deletes the device id deletes it too.
+    pub(crate) fn session(&self) -> PathBuf {
+        self.directory.join("session")
+    }
+
     /// When a process that ended last had another one deliver.
     pub(crate) fn spawned(&self) -> PathBuf {
         self.directory.join("spawned")
@@ -239,14 +244,8 @@ impl Installation {
         Ok(replaced)
     }
 
-    /// Where the session of a server's heartbeats stands.
-    pub(crate) fn session(&self) -> PathBuf {
-        self.directory.join("session")
-    }
-
-    /// The session of a server's heartbeats in this epoch, made if there is none. Whoever deletes the device id
-    /// deletes it too.
+    /// The session of a server's heartbeats in this epoch, made if there is none.
     pub(crate) fn session_or_new(&self, epoch: Uuid) -> io::Result<Session> {
-        Session::read_or_make(&self.directory, epoch)
+        Session::read_or_make(&self.session(), epoch)
     }
 }

@@ -48,26 +48,25 @@ impl Session {
     }
 
     /// The session of this epoch; of several processes that make it at once, all have the first one's.
-    pub(super) fn read_or_make(directory: &Path, epoch: Uuid) -> io::Result<Self> {
-        let path = directory.join("session");
-        if let Some(session) = Self::read(&path, epoch)? {
+    pub(super) fn read_or_make(path: &Path, epoch: Uuid) -> io::Result<Self> {
+        if let Some(session) = Self::read(path, epoch)? {
             return Ok(session);
         }
         let session = Self::new(epoch);
-        let hidden = directory.join(format!(".session-{}", Uuid::new_v4().simple()));
+        let hidden = path.with_file_name(format!(".session-{}", Uuid::new_v4().simple()));
         fs::write_new(&hidden, &serde_json::to_vec(&session)?)?;
-        let made = match std::fs::hard_link(&hidden, &path) {
+        let made = match std::fs::hard_link(&hidden, path) {
             // Somebody was faster, or what stands there is none, or none any more.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Self::read(&path, epoch)? {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Self::read(path, epoch)? {
                 Some(theirs) => Ok(theirs),
                 // Whose comes last stays, and is read the next time by all.
-                None => std::fs::rename(&hidden, &path).map(|()| session),
+                None => std::fs::rename(&hidden, path).map(|()| session),
             },
             linked => linked.map(|()| session),
         };
         let _ = fs::remove(&hidden);
         let made = made?;
-        fs::sync_directory(directory)?;
+        path.parent().map_or(Ok(()), fs::sync_directory)?;
         Ok(made)
     }
 }
@@ -82,7 +81,7 @@ mod tests {
     fn it_is_made_once_and_kept_and_all_who_make_it_at_once_have_the_same() {
         for _ in 0..20 {
             let directory = tempfile::tempdir().unwrap();
-            let make = || Session::read_or_make(directory.path(), EPOCH).unwrap();
+            let make = || Session::read_or_make(&directory.path().join("session"), EPOCH).unwrap();
             let made: Vec<Session> = std::thread::scope(|scope| {
                 let threads: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
                 threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -96,14 +95,14 @@ mod tests {
     fn what_is_no_session_or_of_another_epoch_is_made_anew() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("session");
-        let first = Session::read_or_make(directory.path(), EPOCH).unwrap();
+        let first = Session::read_or_make(&path, EPOCH).unwrap();
         assert_eq!(Uuid::try_parse(&first.id).unwrap().get_version_num(), 4);
         assert!(first.start.ends_with("+00:00"), "{}", first.start);
-        let second = Session::read_or_make(directory.path(), Uuid::from_u128(8)).unwrap();
+        let second = Session::read_or_make(&path, Uuid::from_u128(8)).unwrap();
         assert_ne!(second.id, first.id);
         for text in ["", "{}", "[", &" ".repeat(SESSION_BYTES_MAX as usize + 1)] {
             std::fs::write(&path, text).unwrap();
-            let made = Session::read_or_make(directory.path(), EPOCH).unwrap();
+            let made = Session::read_or_make(&path, EPOCH).unwrap();
             assert_eq!(Session::read(&path, EPOCH).unwrap(), Some(made));
         }
     }
@@ -113,8 +112,9 @@ mod tests {
     fn nobody_else_can_read_it() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
-        Session::read_or_make(directory.path(), EPOCH).unwrap();
-        let mode = std::fs::metadata(directory.path().join("session")).unwrap().permissions().mode();
+        let path = directory.path().join("session");
+        Session::read_or_make(&path, EPOCH).unwrap();
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -9,7 +9,7 @@ use super::checkup::{Finding, Remedy, Verdict};
 use super::lock;
 use crate::block::{JournalId, Kind, Ranges, blocks};
 use crate::installation::fs::{self, Locked};
-use crate::installation::{Installation, Milestones, MilestonesError};
+use crate::installation::{Installation, Milestones, MilestonesError, Session};
 use crate::journal::{Contents, Found, JournalError, JournalName};
 use crate::limits::{EXAMINED_FILES_MAX, LEDGER_BYTES_MAX, STORE_READ_BYTES_MAX};
 use crate::spool::{Held, Ledger, LedgerError, StoreError, check, is_store, is_usable, known_device_id};
@@ -83,6 +83,16 @@ impl Examiner<'_> {
             }
             "settings.toml" => self.file(entry, "settings", |finding| {
                 parsed(&entry.path, finding, |text| text.parse::<toml_edit::DocumentMut>().is_ok())
+            }),
+            "session" => self.file(entry, "a server's session", |finding| {
+                let found =
+                    parsed(&entry.path, finding, |text| serde_json::from_str::<Session>(text).is_ok());
+                match found.verdict {
+                    Verdict::Damaged => {
+                        Finding { remedy: Remedy::None, ..found.note("the next heartbeat makes another") }
+                    }
+                    _ => found,
+                }
             }),
             "notice_shown" => self.file(entry, "whether the notice was shown", |finding| finding),
             name if fs::is_aside(name) => self.aside(entry, name.starts_with("ledger.")),
