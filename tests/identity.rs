@@ -137,7 +137,8 @@ fn forget_deletes_what_waits_and_workers_go_on_under_another_id() {
     stopped.end();
     assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
     let taken = receiver.taken();
-    assert_eq!(taken.len(), 100);
+    // What was called not durable may have been written all the same.
+    assert!(taken.len() >= 100, "{}", taken.len());
     assert!(taken.iter().all(|event| event.resource["service.instance.id"] == after.as_str()));
     assert!(taken.iter().all(|event| event.name == "job_started"), "nothing of before arrives");
     let status = home.status();
