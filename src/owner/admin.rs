@@ -288,7 +288,7 @@ impl Admin {
         };
         let mut engine = looking(installation)?;
         let salvaged = engine.spool.salvage(&mut engine.intake);
-        engine.spool.mend_milestones()?;
+        let salvaged = salvaged.and_then(|salvaged| engine.spool.mend_milestones().map(|()| salvaged));
         let closed = engine.close(Duration::ZERO);
         let salvage = Some(Salvage::new(installation.directory(), salvaged?));
         closed?;
