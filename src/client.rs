@@ -133,7 +133,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds an HTTP header to every request. It is never printed.
+    /// Adds an HTTP header to every request. It is never printed. A value of `env:VARIABLE` or `file:PATH` is fetched
+    /// from there when the client is built.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.choices.headers.push((name.into(), value.into()));

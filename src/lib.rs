@@ -92,6 +92,7 @@ pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;
 pub use owner::{
     Admin, Changed, Checkup, DeadEvent, DeclaredEvent, DestinationStatus, Finding, FlushReport, Forgotten,
-    GuardRule, OwnerStatus, PeekedEvent, Privacy, Remedy, Salvage, Setting, Status, Verdict, Waiting,
+    GuardRule, OwnerStatus, PeekedEvent, Privacy, Remedy, Salvage, SentEvent, Setting, Status, Verdict,
+    Waiting,
 };
 pub use product::{Exit, Mode, Product, ServerInfo};

@@ -359,7 +359,21 @@ pub(crate) const DEAD_LETTERS_MAX: usize = 4_096;
 /// Most bytes of a receiver's answer that a dead letter keeps.
 pub(crate) const DEAD_ANSWER_BYTES_MAX: usize = 512;
 
+// ---- what was sent ------------------------------------------------------------------------------
+
+/// Most bytes of the history: some 25,000 events, of which a person looks at the newest.
+pub(crate) const SENT_BYTES_MAX: u64 = MIB as u64;
+
+/// Which part of the quota of bytes the history may take, where that is less.
+pub(crate) const SENT_QUOTA_PARTS: u64 = 16;
+
+/// Most runs of one name in a line of the history: with the longest names and a full request a line has 300 KiB.
+pub(crate) const SENT_LINE_RUNS_MAX: usize = 1_024;
+
 // ---- delivery -----------------------------------------------------------------------------------
+
+/// Largest file with the value of a header: more than any receiver takes.
+pub(crate) const HEADER_FILE_BYTES_MAX: u64 = 64 * KIB as u64;
 
 /// Most events in a request.
 pub(crate) const BATCH_EVENTS_MAX: usize = 4_096;

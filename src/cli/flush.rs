@@ -21,7 +21,8 @@ pub(super) struct Flush {
     /// MILEPOST_FORMAT, then to the product's, then to otlp
     #[arg(long, value_parser = str::parse::<Format>)]
     format: Option<Format>,
-    /// A header of every request, as 'NAME: VALUE'; it is never printed
+    /// A header of every request, as 'NAME: VALUE'; a VALUE of env:VARIABLE or file:PATH stands there. It is never
+    /// printed
     #[arg(long = "header", value_name = "HEADER", value_parser = header)]
     headers: Vec<(String, String)>,
     /// How long it may take

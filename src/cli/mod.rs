@@ -15,7 +15,9 @@ mod milestone;
 mod output;
 mod peek;
 mod privacy;
+mod prometheus;
 mod purge;
+mod sent;
 mod status;
 
 use std::io::Read;
@@ -73,9 +75,11 @@ enum Command {
     /// Reaches a milestone: it is delivered once an installation
     Milestone(milestone::Milestone),
     /// Says how things stand; disturbs nobody
-    Status,
+    Status(status::StatusCommand),
     /// Shows what would be sent
     Peek(peek::Peek),
+    /// Shows what was sent lately
+    Sent(sent::Sent),
     /// Says what may leave this machine, and what never does
     Privacy(privacy::Privacy),
     /// Delivers now what waits
@@ -136,8 +140,9 @@ pub(crate) fn run() -> ExitCode {
     let done = match &cli.command {
         Command::Enqueue(command) => command.run(common),
         Command::Milestone(command) => command.run(common),
-        Command::Status => status::run(common),
+        Command::Status(command) => command.run(common),
         Command::Peek(command) => command.run(common),
+        Command::Sent(command) => command.run(common),
         Command::Privacy(command) => command.run(common),
         Command::Flush(command) => command.run(common),
         Command::Dead(command) => command.run(common),

@@ -1,20 +1,33 @@
 //! `milepost status`.
 
+use clap::Args;
 use milepost::{OwnerStatus, Status};
 
-use super::Common;
 use super::output::{DONE, print_json, print_line, thousands};
+use super::{Common, prometheus};
 
-pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
-    let status = common.builder()?.admin()?.status();
-    if common.json {
-        print_json(&status)?;
-    } else {
-        for (name, value) in rows(&status) {
-            print_line(&format!("{name}: {value}"))?;
+#[derive(Args)]
+pub(super) struct StatusCommand {
+    /// Every counter in the text format that node_exporter's textfile collector reads
+    #[arg(long, conflicts_with = "json")]
+    prometheus: bool,
+}
+
+impl StatusCommand {
+    pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
+        let admin = common.builder()?.admin()?;
+        let status = admin.status();
+        if self.prometheus {
+            print_line(prometheus::text(&admin.privacy().product, &status).trim_end())?;
+        } else if common.json {
+            print_json(&status)?;
+        } else {
+            for (name, value) in rows(&status) {
+                print_line(&format!("{name}: {value}"))?;
+            }
         }
+        Ok(DONE)
     }
-    Ok(DONE)
 }
 
 fn owner(owner: &OwnerStatus) -> String {

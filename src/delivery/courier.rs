@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::answer::one_line;
 use super::backoff::Pace;
 use super::http::{Call, Request, Transport};
-use super::wire::{Damage, pack};
+use super::wire::{Damage, Manifest, pack};
 use super::{Disposition, Parcel, Wire, disposition};
 use crate::clock;
 use crate::installation::Identity;
@@ -45,6 +45,8 @@ pub(crate) struct Report {
     pub(crate) events: u64,
     /// Bytes of the request's body on the wire.
     pub(crate) bytes: u64,
+    /// Which events are with the receiver, or may be; empty where nothing left this machine.
+    pub(crate) manifest: Manifest,
     /// Events that could not be read and so were not sent, whatever the disposition is.
     pub(crate) damaged: Vec<Damage>,
     /// The status and the start of the body, for a dead letter.
@@ -135,6 +137,7 @@ fn deliver(wire: &Wire, transport: &Transport, permit: &Permit, call: &Call, job
         disposition: Disposition::Ack { rejected: 0, warning: None },
         events: encoded.events,
         bytes: 0,
+        manifest: Manifest::new(),
         damaged: encoded.damaged,
         answer: None,
     };
@@ -142,7 +145,7 @@ fn deliver(wire: &Wire, transport: &Transport, permit: &Permit, call: &Call, job
         return report;
     }
     let body = if format.gzip() { pack(&encoded.body) } else { encoded.body };
-    let permitted_at = Cell::new(clock::monotonic());
+    let (permitted_at, has_left) = (Cell::new(clock::monotonic()), Cell::new(false));
     if let Err(why) = permit(transport, call) {
         report.disposition = Disposition::Retry { why, after: None, pace: Pace::Unreachable };
         return report;
@@ -153,7 +156,9 @@ fn deliver(wire: &Wire, transport: &Transport, permit: &Permit, call: &Call, job
         let now = clock::monotonic();
         let is_late = now.duration_since(permitted_at.replace(now)) >= CONSENT_GAP;
         let is_theirs = job.identity.clone().is_none_or(|mut identity| identity.holds());
-        is_theirs && (!is_late || permit(transport, call).is_ok())
+        let may = is_theirs && (!is_late || permit(transport, call).is_ok());
+        has_left.set(has_left.get() || may);
+        may
     };
     let request = Request {
         body: &body,
@@ -165,6 +170,9 @@ fn deliver(wire: &Wire, transport: &Transport, permit: &Permit, call: &Call, job
     };
     let outcome = transport.post(call, &request);
     report.disposition = within(disposition(format, &outcome), report.events);
+    if has_left.get() {
+        report.manifest = encoded.manifest;
+    }
     report.answer = outcome.ok().map(|answer| (answer.status, answer.excerpt()));
     report
 }
@@ -190,7 +198,15 @@ fn panicked(id: u64, panic: &(dyn Any + Send)) -> Report {
         after: None,
         pace: Pace::Refused,
     };
-    Report { id, disposition, events: 0, bytes: 0, damaged: Vec::new(), answer: None }
+    Report {
+        id,
+        disposition,
+        events: 0,
+        bytes: 0,
+        manifest: Manifest::new(),
+        damaged: Vec::new(),
+        answer: None,
+    }
 }
 
 #[cfg(test)]

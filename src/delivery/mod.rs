@@ -36,9 +36,8 @@ pub(crate) use courier::{Courier, Job, Permit, Report};
 pub(crate) use disposition::disposition;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use http::{Call, Transport};
-pub(crate) use wire::Damage;
 pub use wire::Format;
-pub(crate) use wire::Wire;
+pub(crate) use wire::{Damage, Manifest, Wire};
 
 use crate::block::Origin;
 

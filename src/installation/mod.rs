@@ -96,6 +96,16 @@ impl Installation {
         self.directory.join("session")
     }
 
+    /// The newer half of what was sent lately. Whoever deletes the device id deletes both.
+    pub(crate) fn sent(&self) -> PathBuf {
+        self.directory.join("sent")
+    }
+
+    /// The older half.
+    pub(crate) fn sent_before(&self) -> PathBuf {
+        self.directory.join("sent.before")
+    }
+
     /// When a process that ended last had another one deliver.
     pub(crate) fn spawned(&self) -> PathBuf {
         self.directory.join("spawned")
@@ -119,7 +129,8 @@ impl Installation {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
         let files =
-            ["ledger", "owner.lock", "owner.next", "turn", "spawned", "session"].map(|name| (name, true));
+            ["ledger", "owner.lock", "owner.next", "turn", "spawned", "session", "sent", "sent.before"]
+                .map(|name| (name, true));
         let directories = ["journals", "taken", "spool"].map(|name| (name, false));
         let mut strangers = 0;
         for (name, is_file) in files.into_iter().chain(directories) {
@@ -237,10 +248,12 @@ impl Installation {
         device_id::read_or_make(&self.directory)
     }
 
-    /// Replaces the device id by a random one, and removes the session that went with it. `None` where there is no id.
+    /// Replaces the device id by a random one, and removes the session and the history that went with it. `None` where there is no id.
     pub(crate) fn replace_device_id(&self) -> io::Result<Option<String>> {
         let replaced = device_id::replace(&self.directory)?;
-        fs::remove(&self.session())?;
+        for path in [self.session(), self.sent(), self.sent_before()] {
+            fs::remove(&path)?;
+        }
         Ok(replaced)
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, unbounded};
 
 use super::destination::{Booking, Destination, Flight, Piece, Refusal};
+use super::history::History;
 use super::lock::{self, Ownership};
 use super::settings::Route;
 use crate::block::{Epoch, read_block, single};
@@ -41,6 +42,7 @@ pub(super) struct Engine {
     _reporting: Sender<Report>,
     next_job: u64,
     keeper: Keeper,
+    history: History,
     /// Bytes of blocks that a destination may be owed before intake waits.
     owed_bytes_max: u64,
     /// When writers were last asked to let go of what they have.
@@ -82,6 +84,7 @@ impl Engine {
             _reporting: sender,
             next_job: 0,
             keeper: Keeper::new(quota),
+            history: History::new(installation, quota),
             owed_bytes_max: OWED_BYTES.min(quota.journal_bytes()),
             turned_at: None,
             requests: 0,
@@ -219,6 +222,8 @@ impl Engine {
             self.bytes += report.bytes;
         }
         let (name, number) = (destination.name.clone(), destination.number);
+        let status = report.answer.as_ref().map(|answer| answer.0);
+        self.history.add(&name, status, &report.manifest, || self.spool.identity().holds());
         let (piece, damaged) = piece.without(&report.damaged);
         if !damaged.0.is_empty() {
             self.spool.settle(&damaged.0, &Outcome::Dropped(DropReason::Damaged))?;

@@ -130,8 +130,8 @@ impl Noted {
         noted.files.extend(entries(installation.directory())?.into_iter().filter(|path| is_aside(path)));
         let mut directories = entries(&installation.spool())?;
         directories.push(installation.exports());
-        // A file, and with a name that the next epoch has, too.
-        directories.push(installation.session());
+        // Files, and with names that the next epoch has, too.
+        directories.extend([installation.session(), installation.sent(), installation.sent_before()]);
         for path in directories {
             match File::open(&path) {
                 Ok(directory) => noted.directories.push((directory, path)),

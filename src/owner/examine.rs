@@ -70,6 +70,7 @@ impl Examiner<'_> {
             "ledger" => self.file(entry, "the ledger", |finding| self.ledger(finding)),
             "owner.lock" | "owner.next" => self.file(entry, "a lock", |finding| finding),
             "turn" => self.file(entry, "asks for turns", |finding| finding),
+            "sent" | "sent.before" => self.file(entry, "what was sent", |finding| finding),
             "spawned" => self.file(entry, "when a process was started to deliver", |finding| finding),
             "milestones.json" => {
                 self.file(entry, "milestones", |finding| match Milestones::read(&entry.path) {

@@ -1,7 +1,43 @@
-//! Headers in an environment variable, as OpenTelemetry's exporters take them: `name=value,name=value`, each value
-//! with whatever is not plain in it percent-encoded.
+//! Headers as they are written down: in an environment variable as OpenTelemetry's exporters take them,
+//! `name=value,name=value`, each value with whatever is not plain in it percent-encoded; and values that stand
+//! elsewhere, where fewer can read them: `env:NAME`, `file:PATH`.
+
+use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::installation::fs;
+use crate::limits::HEADER_FILE_BYTES_MAX;
+
+/// Fetches the values that stand elsewhere.
+///
+/// # Errors
+///
+/// [`crate::ErrorKind::Invalid`] names the header and the place that has nothing for it.
+pub(super) fn fetched(headers: Vec<(String, String)>) -> Result<Vec<(String, String)>> {
+    headers
+        .into_iter()
+        .map(|(name, value)| match fetch(&value) {
+            Ok(Some(fetched)) => Ok((name, fetched)),
+            Ok(None) => Ok((name, value)),
+            Err(why) => Err(Error::invalid(format!("the header {name} has no value: {why}"))),
+        })
+        .collect()
+}
+
+fn fetch(value: &str) -> Result<Option<String>, String> {
+    if let Some(name) = value.strip_prefix("env:") {
+        return match std::env::var(name) {
+            Ok(value) => Ok(Some(value.trim().to_owned())),
+            Err(_) => Err(format!("the environment variable {name} is not set, or no text")),
+        };
+    }
+    let Some(path) = value.strip_prefix("file:") else { return Ok(None) };
+    let said = |why: &str| format!("the file {path} {why}");
+    let bytes = fs::read_to_limit(Path::new(path), HEADER_FILE_BYTES_MAX)
+        .map_err(|error| said(&format!("cannot be read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| said("is no text"))?;
+    Ok(Some(text.trim().to_owned()))
+}
 
 /// # Errors
 ///
@@ -70,6 +106,27 @@ mod tests {
             ]
         );
         assert_eq!(parse("").unwrap(), []);
+    }
+
+    #[test]
+    fn a_value_is_fetched_from_where_it_stands() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        std::fs::write(&path, "Bearer of\n").unwrap();
+        let header = |value: String| fetched(vec![("authorization".into(), value)]);
+        let value = |of: String| header(of).map(|headers| headers[0].1.clone());
+        assert_eq!(value(format!("file:{}", path.display())).unwrap(), "Bearer of");
+        assert_eq!(value("env:CARGO_PKG_NAME".into()).unwrap(), "milepost");
+        assert_eq!(value("Bearer plain".into()).unwrap(), "Bearer plain");
+        for (place, named) in
+            [("file:/nowhere/key", "/nowhere/key"), ("env:NO_SUCH_VARIABLE", "NO_SUCH_VARIABLE")]
+        {
+            let error = header(place.into()).unwrap_err().to_string();
+            assert!(error.contains("authorization") && error.contains(named), "{error}");
+        }
+        std::fs::write(&path, [0xff]).unwrap();
+        let error = header(format!("file:{}", path.display())).unwrap_err().to_string();
+        assert!(error.contains("is no text"), "{error}");
     }
 
     #[test]

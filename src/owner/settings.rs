@@ -116,6 +116,7 @@ impl Settings {
             Some(text) => headers::parse(&text).map_err(|error| named("MILEPOST_HEADERS", error))?,
             None => choices.headers,
         };
+        let headers = headers::fetched(headers)?;
         let endpoint = match chosen.or_else(from_env) {
             Some((name, url)) => Some(parse(&url).map_err(|error| named(name, error))?),
             None => match (set.endpoint.map(|url| parse(&url)), from_product()) {

@@ -51,7 +51,7 @@ pub(super) fn encode(parcels: &[Parcel], key: &str) -> Encoded {
     put(&key, &mut head);
     head.extend_from_slice(br#","events":"#);
     let mut list = List::new(head);
-    let (events, damaged) = read(parcels, |owed| {
+    let readout = read(parcels, |owed| {
         list.push(&Event {
             device_id: &owed.origin.device_id,
             event_properties: Properties(&owed, Names::Own),
@@ -61,7 +61,7 @@ pub(super) fn encode(parcels: &[Parcel], key: &str) -> Encoded {
             time: owed.time / 1_000,
         });
     });
-    Encoded::new(list.end(br#","options":{"min_id_length":1}}"#), events, damaged)
+    Encoded::new(list.end(br#","options":{"min_id_length":1}}"#), readout)
 }
 
 /// What a 400 objects to.

@@ -31,7 +31,7 @@ struct Event<'a> {
 
 pub(super) fn encode(parcels: &[Parcel]) -> Encoded {
     let mut list = List::new(Vec::new());
-    let (events, damaged) = read(parcels, |owed| {
+    let readout = read(parcels, |owed| {
         let origin = owed.origin;
         list.push(&Event {
             specversion: "1.0",
@@ -44,7 +44,7 @@ pub(super) fn encode(parcels: &[Parcel]) -> Encoded {
             data: Properties(&owed, Names::Common),
         });
     });
-    Encoded::new(list.end(b""), events, damaged)
+    Encoded::new(list.end(b""), readout)
 }
 
 /// A device id may be any text; a URI may not.

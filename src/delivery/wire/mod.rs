@@ -21,6 +21,9 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+pub(crate) use read::Manifest;
+use read::Readout;
+
 use super::{Answer, Parcel};
 use crate::limits::{AMPLITUDE_EVENTS_MAX, BATCH_EVENTS_MAX, PREFECT_EVENTS_MAX};
 use crate::{Error, Result};
@@ -75,6 +78,8 @@ pub(crate) struct Encoded {
     pub(crate) events: u64,
     /// Owed events that are not in it, since they could not be read.
     pub(crate) damaged: Vec<Damage>,
+    /// Which events these are.
+    pub(crate) manifest: Manifest,
 }
 
 /// Events of one parcel that could not be read.
@@ -103,8 +108,9 @@ pub(super) enum Objection {
 }
 
 impl Encoded {
-    fn new(body: Vec<u8>, events: u64, damaged: Vec<Damage>) -> Self {
-        Self { body, headers: Vec::new(), events, damaged }
+    fn new(body: Vec<u8>, readout: Readout) -> Self {
+        let Readout { events, damaged, manifest } = readout;
+        Self { body, headers: Vec::new(), events, damaged, manifest }
     }
 }
 

@@ -22,11 +22,11 @@ struct Line<'a>(&'a Owed<'a>);
 
 pub(super) fn encode(parcels: &[Parcel]) -> Encoded {
     let mut body = Vec::new();
-    let (events, damaged) = read(parcels, |owed| {
+    let readout = read(parcels, |owed| {
         put(&Line(&owed), &mut body);
         body.push(b'\n');
     });
-    Encoded::new(body, events, damaged)
+    Encoded::new(body, readout)
 }
 
 impl Serialize for Line<'_> {

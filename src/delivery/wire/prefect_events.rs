@@ -33,7 +33,7 @@ struct Resource {
 
 pub(super) fn encode(parcels: &[Parcel]) -> Encoded {
     let mut list = List::new(Vec::new());
-    let (events, damaged) = read(parcels, |owed| {
+    let readout = read(parcels, |owed| {
         list.push(&Event {
             id: owed.id,
             occurred: rfc3339_short(owed.time),
@@ -43,5 +43,5 @@ pub(super) fn encode(parcels: &[Parcel]) -> Encoded {
             payload: Properties(&owed, Names::Common),
         });
     });
-    Encoded::new(list.end(b""), events, damaged)
+    Encoded::new(list.end(b""), readout)
 }

@@ -21,22 +21,38 @@ pub(super) struct Owed<'a> {
     pub(super) properties: Vec<(&'a str, Value<'a>)>,
 }
 
-/// Calls `take` for each owed event of `parcels`, in their order. Returns how many there were, and what could not
-/// be read.
-pub(super) fn read(parcels: &[Parcel], mut take: impl FnMut(Owed<'_>)) -> (u64, Vec<Damage>) {
-    let (mut events, mut damaged) = (0, Vec::new());
+/// What was found in parcels.
+#[derive(Debug, Default)]
+pub(super) struct Readout {
+    pub(super) events: u64,
+    pub(super) damaged: Vec<Damage>,
+    pub(super) manifest: Manifest,
+}
+
+/// Which events a request has: names, and the ids of neighbours that have the name in common.
+pub(crate) type Manifest = Vec<(String, Vec<Uuid>)>;
+
+/// Calls `take` for each owed event of `parcels`, in their order.
+pub(super) fn read(parcels: &[Parcel], mut take: impl FnMut(Owed<'_>)) -> Readout {
+    let mut readout = Readout::default();
     for (number, parcel) in parcels.iter().enumerate() {
-        let read = read_parcel(parcel, &mut take);
-        events += u64::from(read.count_ones());
+        let read = read_parcel(parcel, &mut |owed| {
+            match readout.manifest.last_mut() {
+                Some((name, ids)) if name == owed.name => ids.push(owed.id),
+                _ => readout.manifest.push((owed.name.to_owned(), vec![owed.id])),
+            }
+            take(owed);
+        });
+        readout.events += u64::from(read.count_ones());
         if read != parcel.owed {
-            damaged.push(Damage { parcel: number, events: parcel.owed & !read });
+            readout.damaged.push(Damage { parcel: number, events: parcel.owed & !read });
         }
     }
-    (events, damaged)
+    readout
 }
 
 /// Calls `take` for each of the parcel's owed events, and returns which it could read.
-pub(super) fn read_parcel(parcel: &Parcel, take: &mut impl FnMut(Owed<'_>)) -> u128 {
+fn read_parcel(parcel: &Parcel, take: &mut impl FnMut(Owed<'_>)) -> u128 {
     let mut read = 0;
     // What is behind a record that cannot be decoded is lost with it. The events before it are whole.
     let mut read_block = || -> Result<(), BlockError> {

@@ -55,7 +55,7 @@ struct Payload<'a, P> {
 /// Of several events each would follow the other: batches of this format have one.
 pub(super) fn encode(parcels: &[Parcel]) -> Encoded {
     let (mut body, mut headers) = (Vec::new(), Vec::new());
-    let (events, damaged) = read(parcels, |owed| {
+    let readout = read(parcels, |owed| {
         headers.push(("idempotency-key", owed.id.to_string()));
         if owed.origin.product == "prefect" && owed.name == HEARTBEAT {
             headers.push(("x-prefect-event", "prefect_server".to_owned()));
@@ -64,7 +64,7 @@ pub(super) fn encode(parcels: &[Parcel]) -> Encoded {
             put(&event(&owed), &mut body);
         }
     });
-    Encoded { headers, ..Encoded::new(body, events, damaged) }
+    Encoded { headers, ..Encoded::new(body, readout) }
 }
 
 fn event<'a>(owed: &'a Owed<'a>) -> Event<'a> {

@@ -27,8 +27,8 @@ use uuid::Uuid;
 pub(super) use self::messages::Request;
 use self::messages::{AnyValue, KeyValue, LogRecord, Resource, ResourceLogs, Scope, ScopeLogs};
 pub(super) use self::reply::{complaint, verdict};
-use super::read::{Owed, read_parcel};
-use super::{Damage, Encoded};
+use super::Encoded;
+use super::read::{Owed, read};
 use crate::block::Origin;
 use crate::delivery::Parcel;
 use crate::event::Value;
@@ -42,26 +42,18 @@ const INFO: i32 = 9;
 /// Writes the owed events of `parcels`, the request as a whole by `write`.
 pub(super) fn encode(parcels: &[Parcel], write: impl FnOnce(&Request) -> Vec<u8>) -> Encoded {
     let mut request = Request { resource_logs: Vec::new() };
-    let (mut events, mut damaged) = (0, Vec::new());
-    let mut last: Option<&Arc<Origin>> = None;
-    let mut records = Vec::new();
-    for (number, parcel) in parcels.iter().enumerate() {
-        let read = read_parcel(parcel, &mut |owed| records.push(log_record(owed)));
-        if read != parcel.owed {
-            damaged.push(Damage { parcel: number, events: parcel.owed & !read });
+    let mut last: Option<Arc<Origin>> = None;
+    let readout = read(parcels, |owed| {
+        let is_same = |last: &Arc<Origin>| Arc::ptr_eq(last, owed.origin) || last == owed.origin;
+        if !last.as_ref().is_some_and(is_same) {
+            request.resource_logs.push(resource_logs(owed.origin, Vec::new()));
+            last = Some(owed.origin.clone());
         }
-        if records.is_empty() {
-            continue;
+        if let Some(logs) = request.resource_logs.last_mut() {
+            logs.scope_logs[0].log_records.push(log_record(owed));
         }
-        events += records.len() as u64;
-        let same = last.is_some_and(|last| Arc::ptr_eq(last, &parcel.origin) || *last == parcel.origin);
-        match request.resource_logs.last_mut() {
-            Some(resource_logs) if same => resource_logs.scope_logs[0].log_records.append(&mut records),
-            _ => request.resource_logs.push(resource_logs(&parcel.origin, std::mem::take(&mut records))),
-        }
-        last = Some(&parcel.origin);
-    }
-    Encoded::new(write(&request), events, damaged)
+    });
+    Encoded::new(write(&request), readout)
 }
 
 fn resource_logs(origin: &Origin, log_records: Vec<LogRecord>) -> ResourceLogs {
