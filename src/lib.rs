@@ -63,6 +63,7 @@
 
 mod admission;
 mod block;
+mod bundle;
 mod client;
 mod clock;
 mod consent;
@@ -78,16 +79,19 @@ mod product;
 #[cfg(all(test, target_os = "linux"))]
 mod soak;
 mod spool;
+mod sum;
 
 pub use admission::Refusal;
 pub use block::DropReason;
+pub use bundle::Bundle;
 pub use client::{Client, ClientBuilder, EnqueueError, Stats};
 pub use delivery::Format;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;
 pub use owner::{
-    Admin, Checkup, DeadEvent, DeclaredEvent, DestinationStatus, Finding, FlushReport, GuardRule,
-    OwnerStatus, PeekedEvent, Privacy, Remedy, Salvage, Status, Verdict, Waiting,
+    Admin, Checkup, DeadEvent, DeclaredEvent, Delivered, DestinationStatus, Exported, Finding, FlushReport,
+    GuardRule, Imported, LineFormat, OwnerStatus, PeekedEvent, Privacy, Receipted, Remedy, Salvage,
+    Selection, Status, Verdict, Waiting,
 };
 pub use product::{Exit, Mode, Product};

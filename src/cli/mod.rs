@@ -3,17 +3,23 @@
 //! Results go to standard output, everything else to standard error. Exit status: 0 done, 1 failed, 2 wrong
 //! usage, 3 refused, 4 not everything was delivered in time.
 
+mod acknowledge;
 mod dead;
+mod deliver;
 mod demo;
 mod doctor;
 mod enqueue;
+mod export;
 mod flush;
+mod import;
+mod inspect;
 mod logger;
 mod milestone;
 mod output;
 mod peek;
 mod privacy;
 mod purge;
+mod receipt;
 mod status;
 
 use std::io::Read;
@@ -81,6 +87,18 @@ enum Command {
     /// Shows what a receiver refused for good
     #[command(subcommand)]
     Dead(dead::Dead),
+    /// Writes what waits to a bundle: a file that crosses an air gap
+    Export(export::Export),
+    /// Says what is in a bundle, and whether it is whole
+    Inspect(inspect::Inspect),
+    /// Takes in what bundles bring, each event once
+    Import(import::Import),
+    /// Delivers a bundle by itself, and writes a receipt
+    Deliver(deliver::Deliver),
+    /// Writes what became of a bundle's events so far
+    Receipt(receipt::Receipt),
+    /// Does what a receipt says: forgets what was delivered elsewhere
+    Acknowledge(acknowledge::Acknowledge),
     /// Deletes what waits, unsent
     Purge(purge::Purge),
     /// Looks at every file, and says what is whole
@@ -134,6 +152,12 @@ pub(crate) fn run() -> ExitCode {
         Command::Privacy(command) => command.run(common),
         Command::Flush(command) => command.run(common),
         Command::Dead(command) => command.run(common),
+        Command::Export(command) => command.run(common),
+        Command::Inspect(command) => command.run(common),
+        Command::Import(command) => command.run(common),
+        Command::Deliver(command) => command.run(common),
+        Command::Receipt(command) => command.run(common),
+        Command::Acknowledge(command) => command.run(common),
         Command::Purge(command) => command.run(common),
         Command::Doctor(command) => command.run(common),
         Command::Demo(command) => command.run(),

@@ -34,7 +34,7 @@ use crate::spool::{DropReason, Outcome};
 /// # }
 /// ```
 pub struct Admin {
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 /// An event that a receiver refused for good.
@@ -255,13 +255,13 @@ impl Admin {
         closed
     }
 
-    fn existing(&self) -> Option<&Installation> {
+    pub(super) fn existing(&self) -> Option<&Installation> {
         self.settings.installation.as_ref().filter(|installation| installation.exists())
     }
 }
 
 /// The spool, to look at it or to delete from it: nothing is sent.
-fn looking(installation: &Installation) -> Result<Engine> {
+pub(super) fn looking(installation: &Installation) -> Result<Engine> {
     let ownership = Ownership::demand(installation, clock::monotonic() + STORE_WAIT_MAX, &|| true)?;
     // Nothing is taken in, so nothing has to make room.
     Engine::open(installation, ownership, None, Quota::default())
@@ -272,7 +272,7 @@ fn dropped(engine: &Engine) -> u64 {
 }
 
 /// Asks writers for what they hold, and waits until they let go of it.
-fn wait_for_writers(installation: &Installation) -> Result<()> {
+pub(super) fn wait_for_writers(installation: &Installation) -> Result<()> {
     let mut held = census::held_journals(installation);
     if held.is_empty() {
         return Ok(());

@@ -140,6 +140,7 @@ impl Settings {
                 ephemeral: false,
                 container: is_container(),
                 library: env!("CARGO_PKG_VERSION").into(),
+                carried: None,
             }
         }
     }

@@ -18,9 +18,12 @@
 
 mod aside;
 mod books;
+mod carried;
 mod core;
 mod enter;
+mod exports;
 mod found;
+mod imports;
 mod intake;
 mod keys;
 mod ledger;
@@ -44,6 +47,8 @@ pub(crate) use crate::product::{DEFAULT, LOCAL};
 pub(crate) use aside::is_store;
 pub(crate) use books::{Account, Books, DropReason};
 pub(crate) use core::{DeadLetter, Spool, SpoolError};
+pub(crate) use exports::{Export, Exports};
+pub(crate) use imports::{Imports, place_imported};
 pub(crate) use intake::Intake;
 pub(crate) use ledger::{LastWord, Ledger, LedgerError, Owner, known_device_id};
 pub(crate) use lost::Lost;

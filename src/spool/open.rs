@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::books::{Books, DropReason};
 use super::core::{Meta, Spool, SpoolError, Unsaved};
+use super::exports::Exports;
 use super::found::{Found, Inventory};
 use super::keys;
 use super::ledger::{Ledger, LedgerError, Mark, Owner, State, Taken};
@@ -59,6 +60,9 @@ impl Spool {
         spool.write_ledger(State::Open)?;
         spool.count_damage(u64::from(ledger_was_damaged))?;
         spool.find_taken()?;
+        if !spool.exports.is_empty() {
+            spool.hold_exported()?;
+        }
         Ok(spool)
     }
 
@@ -365,7 +369,7 @@ fn assemble(
     (store, inventory): (Store, Inventory),
 ) -> Spool {
     let device_id = installation.device_id().ok().flatten().filter(|id| Epoch::of(id) == epoch);
-    let Inventory { meta, taken, queue, origins, marks, dead, lost } = inventory;
+    let Inventory { meta, taken, queue, origins, marks, dead, lost, fates } = inventory;
     Spool {
         installation: installation.clone(),
         epoch,
@@ -381,6 +385,8 @@ fn assemble(
         exchange: Exchange::default(),
         dead,
         lost,
+        exports: Exports::read(&installation.exports()),
+        fates,
         owner,
         unsaved: Unsaved::default(),
         words: ledger.destinations.clone(),
