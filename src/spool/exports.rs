@@ -134,6 +134,11 @@ impl Exports {
         self.ended(block).next().is_some()
     }
 
+    /// Whether there is anything that no courier may get.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.exports.is_empty()
     }
@@ -183,6 +188,14 @@ impl Exports {
             waiting &= self.waiting(&block) == block.all();
         }
         (any && waiting).then_some(true)
+    }
+}
+
+impl Exports {
+    /// Whether something in a journal is on a bundle.
+    pub(super) fn has_some_of(&self, contents: &Contents) -> bool {
+        let is_some = |block: &Block<'_>| self.waiting(block) != 0 || self.has_ended(block);
+        !self.is_empty() && contents.blocks_with_ends().any(|(block, _)| is_some(&block))
     }
 }
 

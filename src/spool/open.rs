@@ -60,7 +60,7 @@ impl Spool {
         spool.write_ledger(State::Open)?;
         spool.count_damage(u64::from(ledger_was_damaged))?;
         spool.find_taken()?;
-        if !spool.exports.is_empty() {
+        if spool.exports.has_waiting() {
             spool.hold_exported()?;
         }
         Ok(spool)
