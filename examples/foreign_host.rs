@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use milepost::{Client, Event, Product, Result};
+use milepost::{Client, Event, Product, Result, ServerInfo};
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -58,6 +58,13 @@ pub extern "C" fn milepost_enqueue(number: i64) -> i32 {
 pub extern "C" fn milepost_refused_as_forked() -> u64 {
     let client = CLIENT.lock().unwrap_or_else(PoisonError::into_inner).clone();
     client.and_then(|client| client.stats().refused.get(&milepost::Refusal::Forked).copied()).unwrap_or(0)
+}
+
+/// Gives one sign of life, as a server.
+#[unsafe(no_mangle)]
+pub extern "C" fn milepost_heartbeat() -> i32 {
+    let server = ServerInfo::new("0.8.4").ephemeral(true).implementation("CPython").every(WAIT);
+    with(|client| client.heartbeat(server).map(drop))
 }
 
 /// Waits until what was enqueued is durable.

@@ -1,5 +1,7 @@
 //! The client: what a program embeds.
 
+mod heartbeat;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +11,20 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::admission::{Admission, Refusal, Rule};
 use crate::block::Class;
 use crate::clock;
+use crate::consent::{Answer, Watch};
 use crate::delivery::Format;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::installation::Installation;
 use crate::journal::{Channel, Reached, Slot, SyncEvery, SyncThread, Writer, WriterSettings};
 use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
-use crate::owner::{Admin, Choices, Errand, FlushReport, Settings, StoreThread};
+use crate::owner::{Admin, Choices, Errand, FlushReport, Settings, StoreThread, erase_in_background, refuse};
 use crate::process::{self, Process};
-use crate::product::{Mode, Product};
+use crate::product::{Mode, Product, Pulse};
 use crate::spool::known_device_id;
+
+pub use heartbeat::Heartbeat;
+use heartbeat::Life;
 
 /// Takes events, keeps them on disk, and has them delivered when there is a way.
 ///
@@ -46,12 +53,17 @@ pub struct Client {
 struct Inner {
     channel: Arc<Channel>,
     sync: Arc<SyncThread>,
-    /// Why events are collected or not, as it was when the client was built.
-    reason: String,
-    mode: Mode,
+    /// Whether anything is collected, and how far it goes.
+    watch: Arc<Watch>,
     milestones: Arc<Reached>,
     /// Why milestones do not count here.
     objection: Option<&'static str>,
+    /// Where events are kept, if there is a place.
+    installation: Option<Installation>,
+    /// What heartbeats say; `None` where the product declares none.
+    pulse: Option<Pulse>,
+    /// What every heartbeat ends with.
+    life: Life,
     /// Whether there are threads that have to end.
     running: bool,
     store: Mutex<Option<StoreThread>>,
@@ -94,6 +106,8 @@ pub struct Stats {
     pub redacted: std::collections::BTreeMap<&'static str, u64>,
     /// Places where bytes on disk were damaged, a tail that a kill tore among them.
     pub damaged: u64,
+    /// Times that the disk did not make something durable that it was asked to.
+    pub failed_syncs: u64,
 }
 
 impl ClientBuilder {
@@ -138,6 +152,16 @@ impl ClientBuilder {
     #[must_use]
     pub fn interactive(mut self, interactive: bool) -> Self {
         self.choices.interactive = Some(interactive);
+        self
+    }
+
+    /// The device id, where this client makes the telemetry directory: any text of one line and 256 bytes. So hosts
+    /// that are made anew each time, from one image, count as one. Where there is a directory, what stands in it
+    /// holds; and who refuses and agrees later has a random one. Defaults to `MILEPOST_DEVICE_ID`, then to a random
+    /// UUID.
+    #[must_use]
+    pub fn device_id(mut self, id: impl Into<String>) -> Self {
+        self.choices.device_id = Some(id.into());
         self
     }
 
@@ -205,7 +229,15 @@ impl Client {
     }
 
     fn start(settings: Settings, capacity: usize, sync_every: SyncEvery) -> Result<Self> {
-        let installation = settings.installation.clone().filter(|_| settings.consent.is_yes());
+        let watch = settings.watch.clone();
+        let state = watch.state();
+        let installation = settings.installation.clone().filter(|_| state.answer != Answer::No);
+        if let Some(installation) =
+            settings.installation.as_ref().filter(|found| state.is_refused && found.exists())
+        {
+            // Where no thread can be started, another process deletes it.
+            let _ = erase_in_background(installation.clone(), watch.clone());
+        }
         let running = installation.is_some();
         let errand = Errand::of(&settings);
         let channel = Arc::new(Channel::new(if running { capacity } else { 0 }));
@@ -224,23 +256,29 @@ impl Client {
                     free_disk_min: settings.product.free_disk_min,
                     known_device_id,
                     quota: settings.product.quota,
+                    watch: watch.clone(),
                     origin: Box::new(settings.origin()),
                 };
+                if !state.is_yes() && !state.is_settling {
+                    channel.refuse_all();
+                }
                 Writer::spawn(writer, channel.clone(), sync.clone()).map_err(failed)?;
-                let route = settings.deliverable().cloned();
-                let quota = settings.product.quota;
-                store = Some(StoreThread::spawn(installation, route, quota, rung).map_err(failed)?);
+                let (route, quota) = (settings.route.clone(), settings.product.quota);
+                let spawned = StoreThread::spawn(installation, route, quota, watch.clone(), rung);
+                store = Some(spawned.map_err(failed)?);
             }
             None => channel.refuse_all(),
         }
         let inner = Inner {
             channel,
             sync,
-            reason: settings.consent.reason().into(),
-            mode: settings.mode,
-            has_route: settings.deliverable().is_some(),
+            watch,
+            has_route: settings.route.is_some(),
             milestones,
             objection: settings.milestones_objection(),
+            installation: settings.installation,
+            pulse: settings.pulse,
+            life: Life::new(),
             running,
             store: Mutex::new(store),
             process: Process::this(),
@@ -308,12 +346,7 @@ impl Client {
             None => return Err(Error::invalid(format!("{name:?} is none of the product's milestones"))),
         }
         let now = clock::wall_micros();
-        match self.inner.refusal(now) {
-            None => {}
-            Some(Refusal::Consent) => return Err(Error::new(ErrorKind::Refused, self.inner.reason.clone())),
-            Some(Refusal::Forked) => return Err(forked()),
-            Some(refusal) => return Err(Error::new(ErrorKind::Refused, format!("refused: {refusal}"))),
-        }
+        self.inner.check_open(now)?;
         if let Some(objection) = self.inner.objection {
             return Err(Error::new(ErrorKind::Refused, objection));
         }
@@ -353,8 +386,9 @@ impl Client {
         if self.inner.process.is_forked() {
             return Err(forked());
         }
-        if !self.inner.running {
-            return Err(Error::new(ErrorKind::Refused, self.inner.reason.clone()));
+        let state = self.inner.watch.state();
+        if !self.inner.running || !state.is_yes() && !state.is_settling {
+            return Err(self.inner.refused());
         }
         self.inner.sync.wait(self.inner.channel.ticket(), deadline)
     }
@@ -372,12 +406,12 @@ impl Client {
         if self.inner.process.is_forked() {
             return Err(forked());
         }
-        if self.inner.running && !self.inner.has_route {
-            let why = match self.inner.mode {
-                Mode::Local => "the mode is local: nothing is sent over the network",
-                _ => "there is no endpoint: name one, or set MILEPOST_ENDPOINT",
-            };
-            return Err(Error::invalid(why));
+        let is_local = self.inner.watch.state().mode == Mode::Local;
+        if self.inner.running && (is_local || !self.inner.has_route) {
+            return Err(Error::invalid(match is_local {
+                true => "the mode is local: nothing is sent over the network",
+                false => "there is no endpoint: name one, or set MILEPOST_ENDPOINT",
+            }));
         }
         self.inner.channel.ask_for_turn();
         self.sync_until(deadline)?;
@@ -400,14 +434,45 @@ impl Client {
         self.inner.shutdown(clock::deadline(timeout))
     }
 
+    /// Refuses for the whole installation, by a person's word: it is written where the product's own command would
+    /// write it, or as `collecting = false` into `settings.toml`. Nothing is taken from now on; within 5 s every
+    /// process has stopped, and what was collected is deleted, unsent, and the device id with it. Whoever writes the
+    /// opposite there lets all of them go on, under a new id.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] where the file makes no sense, with its line, and [`ErrorKind::Io`] where it cannot be
+    /// written: then this process alone is silent.
+    pub fn refuse(&self) -> Result<()> {
+        if self.inner.process.is_forked() {
+            return Err(forked());
+        }
+        let watch = &self.inner.watch;
+        self.inner.channel.refuse_all();
+        watch.object("a person refused");
+        refuse(watch)?;
+        let state = watch.read_again();
+        watch.object_no_more();
+        // Where there are threads, they do it.
+        let installation =
+            self.inner.installation.clone().filter(|_| !self.inner.running && state.is_refused);
+        if let Some(installation) = installation.filter(Installation::exists) {
+            let failed = |error| Error::new(ErrorKind::Io, "no thread can be started").with_source(error);
+            erase_in_background(installation, watch.clone()).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Whether events are taken.
     pub fn is_collecting(&self) -> bool {
-        self.inner.channel.is_open() && !self.inner.process.is_forked()
+        let state = self.inner.watch.state();
+        let may = state.is_yes() || state.is_settling;
+        may && self.inner.channel.is_open() && !self.inner.process.is_forked()
     }
 
     /// Why events are collected, or by whose word not.
-    pub fn reason(&self) -> &str {
-        &self.inner.reason
+    pub fn reason(&self) -> String {
+        self.inner.watch.consent().reason
     }
 
     /// What this client counted since it was built.
@@ -422,6 +487,7 @@ impl Client {
             refused: refused.filter(|(_, events)| *events > 0).collect(),
             redacted: redacted.filter(|(_, properties)| *properties > 0).collect(),
             damaged: counters.damaged.load(Ordering::Relaxed),
+            failed_syncs: self.inner.sync.failures(),
         }
     }
 }
@@ -449,6 +515,20 @@ impl Inner {
         Some(refusal)
     }
 
+    fn refused(&self) -> Error {
+        Error::new(ErrorKind::Refused, self.watch.consent().reason)
+    }
+
+    /// The same as an error.
+    fn check_open(&self, now: u64) -> Result<()> {
+        match self.refusal(now) {
+            None => Ok(()),
+            Some(Refusal::Consent) => Err(self.refused()),
+            Some(Refusal::Forked) => Err(forked()),
+            Some(refusal) => Err(Error::new(ErrorKind::Refused, format!("refused: {refusal}"))),
+        }
+    }
+
     fn store(&self) -> std::sync::MutexGuard<'_, Option<StoreThread>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -460,6 +540,7 @@ impl Inner {
         if !self.running {
             return Ok(());
         }
+        self.life.end();
         self.channel.close();
         let spends = self.errand.as_ref().and_then(|errand| errand.spends_until(deadline));
         let store = self.store().take();
@@ -491,6 +572,7 @@ impl Drop for Inner {
             // Nothing of it may be closed: locks and channels are as another thread may have left them, and
             // unlocking a file here would free the parent's.
             std::mem::forget((self.channel.clone(), self.sync.clone()));
+            self.life.forget();
             let store = self.store.get_mut().unwrap_or_else(PoisonError::into_inner);
             return std::mem::forget(store.take());
         }

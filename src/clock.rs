@@ -83,6 +83,11 @@ pub(crate) fn rfc3339_short(micros: u64) -> String {
     timestamp(micros).to_string()
 }
 
+/// The same with microseconds, as Python writes it: `2026-11-23T09:00:00.123456+00:00`.
+pub(crate) fn iso8601(micros: u64) -> String {
+    rfc3339(micros).replace('Z', "+00:00")
+}
+
 fn timestamp(micros: u64) -> jiff::Timestamp {
     let time = i64::try_from(micros).ok().and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
     time.unwrap_or(jiff::Timestamp::UNIX_EPOCH)
@@ -102,6 +107,7 @@ mod tests {
     fn a_time_reads_back_as_it_was_written() {
         let micros = 1_795_424_400_123_456;
         assert_eq!(rfc3339(micros), "2026-11-23T09:00:00.123456Z");
+        assert_eq!(iso8601(micros), "2026-11-23T09:00:00.123456+00:00");
         assert_eq!(rfc3339_short(micros - 456), "2026-11-23T09:00:00.123Z");
         assert_eq!(rfc3339_short(1_795_424_400_000_000), "2026-11-23T09:00:00Z");
         assert_eq!(rfc3339(micros).parse::<jiff::Timestamp>().unwrap().as_microsecond(), micros as i64);

@@ -35,8 +35,12 @@
 //!
 //! # Consent
 //!
-//! `DO_NOT_TRACK`, the variables of CI hosts and the product's own variable are asked before a directory is
-//! made or a thread is started. A client that is refused costs one load an event.
+//! `DO_NOT_TRACK`, the variables of CI hosts, the product's own variable and settings files are asked before a
+//! directory is made or a thread is started. A client that is refused costs one load an event.
+//!
+//! What a person sets while processes run, by the product's own command, `milepost config set` or
+//! [`Client::refuse`], is known to each of them within 5 s: they stop, what was collected is deleted, and the
+//! device id with it. Granted again, collecting goes on under a new id.
 //!
 //! # Privacy
 //!
@@ -84,14 +88,14 @@ mod sum;
 pub use admission::Refusal;
 pub use block::DropReason;
 pub use bundle::Bundle;
-pub use client::{Client, ClientBuilder, EnqueueError, Stats};
+pub use client::{Client, ClientBuilder, EnqueueError, Heartbeat, Stats};
 pub use delivery::Format;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;
 pub use owner::{
-    Admin, Checkup, DeadEvent, DeclaredEvent, Delivered, DestinationStatus, Exported, Finding, FlushReport,
-    GuardRule, Imported, LineFormat, OwnerStatus, PeekedEvent, Privacy, Receipted, Remedy, Salvage,
-    Selection, Status, Verdict, Waiting,
+    Admin, Changed, Checkup, DeadEvent, DeclaredEvent, Delivered, DestinationStatus, Exported, Finding,
+    FlushReport, Forgotten, GuardRule, Imported, LineFormat, OwnerStatus, PeekedEvent, Privacy, Receipted,
+    Remedy, Salvage, Selection, Setting, Status, Verdict, Waiting,
 };
-pub use product::{Exit, Mode, Product};
+pub use product::{Exit, Mode, Product, ServerInfo};

@@ -95,11 +95,45 @@ pub(crate) const JOURNAL_READ_BYTES_MAX: u64 = 64 * MIB as u64;
 /// full speed.
 pub(crate) const UNSYNCED_BYTES_MAX: usize = MIB;
 
+/// From one heartbeat of a server to the next, as Prefect's does it.
+pub(crate) const HEARTBEAT_EVERY: Duration = Duration::from_secs(600);
+
+/// The least that a program may choose: what comes more often is no sign of life.
+pub(crate) const HEARTBEAT_EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// Largest `session` that is read: ten times what it takes.
+pub(crate) const SESSION_BYTES_MAX: u64 = 2 * KIB as u64;
+
 /// Longest text that counts as a device id; a longer file is unreadable.
 pub(crate) const DEVICE_ID_BYTES_MAX: usize = 256;
 
 /// How long a file that others write in place must have rested before what stands in it counts.
 pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
+/// Largest settings file that is read: a person's own, and mostly a few lines.
+pub(crate) const SETTINGS_BYTES_MAX: u64 = MIB as u64;
+
+/// How often settings files are looked at: with [`SETTLED_AFTER`], a refusal is known everywhere in some 3 s.
+pub(crate) const CONSENT_LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// A settings file that has been changing for so long, and still does, says nothing that could be relied on.
+pub(crate) const CONSENT_UNSETTLED_MAX: Duration = Duration::from_secs(4);
+
+/// A thread that comes back after more than this may have been stopped through a no and a yes.
+pub(crate) const CONSENT_GAP: Duration = Duration::from_secs(1);
+
+/// How long a request may still take after a refusal, so that its events are booked as what they are.
+pub(crate) const CONSENT_GRACE: Duration = Duration::from_secs(5);
+
+/// How long whoever deletes after a refusal waits for the spool, and for writers to let go of what they hold: a
+/// holder that lives has let go by then. What a stopped one holds is deleted under it.
+pub(crate) const ERASE_WAIT: Duration = Duration::from_millis(2_500);
+
+/// How often the product's server is asked.
+pub(crate) const SERVER_ASK_EVERY: Duration = Duration::from_secs(3600);
+
+/// How long the product's server may take to answer.
+pub(crate) const SERVER_ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 /// Below so much free disk nothing is written, unless the product says otherwise: others need it more.
 pub(crate) const FREE_DISK_BYTES_MIN: u64 = 64 * MIB as u64;

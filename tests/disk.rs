@@ -15,6 +15,7 @@ use std::time::Duration;
 use common::dice::Dice;
 use common::host::Worker;
 use common::receiver::{Receiver, nobody_listens, url};
+use common::store::set_aside;
 use common::{Home, at_once, finish, tool, wait_until};
 use serde_json::{Value, json};
 
@@ -386,4 +387,21 @@ fn a_directory_that_is_removed_under_a_worker_is_made_again() {
     });
     worker.end();
     assert_eq!(home.status()["dropped"], json!({}), "what came since was collected with consent");
+}
+
+/// The store is right, and nobody could see it: it is not set aside, with its dead letters, for that.
+#[test]
+fn a_store_that_cannot_be_opened_for_want_of_a_handle_stays_what_it_is() {
+    let home = Home::new();
+    home.leave_history();
+    let Some(mut strace) = tool("strace") else { return };
+    let command = home.command(&["peek"]);
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=openat:error=EMFILE", "-P"]);
+    strace.arg(home.telemetry().join("spool/1/db")).arg(command.get_program()).args(command.get_args());
+    strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let done = finish(&mut strace, "");
+    assert_eq!(done.status, 1, "{done:?}");
+    assert!(done.stderr.contains("Too many open files"), "{done:?}");
+    assert_eq!(set_aside(&home), 0);
+    home.assert_history();
 }

@@ -44,6 +44,7 @@ assert lib.milepost_flush() == OK
 def leaves():
     assert lib.milepost_sync() == FORKED
     assert lib.milepost_flush() == FORKED
+    assert lib.milepost_heartbeat() == FORKED
     assert lib.milepost_shutdown() == FORKED
     began = time.monotonic()
     lib.milepost_drop()

@@ -4,11 +4,12 @@
 mod common;
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use common::host::{Worker, serve};
+use common::prefect::{NOTICE, directory, prefect, run};
 use common::receiver::{Receiver, nobody_listens, url};
-use common::{Home, at_once, dice, tool, wait_until};
+use common::{Home, at_once, dice, wait_until};
 use serde_json::{Value, json};
 
 const FIVE: &str = r#"milestones = ["one", "two", "three", "four", "five"]"#;
@@ -228,33 +229,6 @@ fn a_lost_store_learns_from_the_file() {
     assert_eq!(names(&receiver), ["one", "two"]);
 }
 
-const PREFECT: [&str; 4] = ["--product", "prefect", "--product-version", "3.8.8"];
-
-/// The program for Prefect in this home, with a terminal or without.
-fn prefect(home: &Home, terminal: bool, arguments: &[&str]) -> Option<Command> {
-    let mut command = if terminal {
-        let mut python = tool("python3")?;
-        let spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
-        python.args(["-c", spawn, env!("CARGO_BIN_EXE_milepost")]);
-        python
-    } else {
-        Command::new(env!("CARGO_BIN_EXE_milepost"))
-    };
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home.path());
-    command.args(PREFECT).args(arguments);
-    Some(command)
-}
-
-fn run(command: &mut Command) -> (Option<i32>, String) {
-    let done = command.stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
-    (done.status.code(), said.replace("\r\n", "\n"))
-}
-
-const NOTICE: &str = "Prefect collects anonymous usage data to improve the product.
-To opt out: PREFECT_SERVER_ANALYTICS_ENABLED=false or DO_NOT_TRACK=1
-Learn more: https://docs.prefect.io/concepts/telemetry\n";
-
 #[test]
 fn in_a_terminal_the_first_call_tells_and_counts_and_the_second_says_nothing_of_it() {
     let home = Home::new();
@@ -262,7 +236,7 @@ fn in_a_terminal_the_first_call_tells_and_counts_and_the_second_says_nothing_of_
     let (status, said) = run(&mut first);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.starts_with(NOTICE), "{said}");
-    let directory = home.path().join(".prefect/.sdk_telemetry");
+    let directory = directory(&home);
     let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
     assert_eq!(read("milestones.json"), "{\n  \"first_sdk_import\": true\n}");
     assert_eq!(read("notice_shown"), "");
@@ -301,7 +275,7 @@ fn who_used_the_product_before_is_told_nothing_and_reaches_nothing() {
         let (status, said) = run(&mut first);
         assert_eq!(status, Some(0), "{said}");
         assert!(!said.contains("Prefect collects"), "{said}");
-        let directory = home.path().join(".prefect/.sdk_telemetry");
+        let directory = directory(&home);
         let marks: Value =
             serde_json::from_slice(&std::fs::read(directory.join("milestones.json")).unwrap()).unwrap();
         assert_eq!(marks.as_object().unwrap().len(), 5, "{marks}");

@@ -70,6 +70,8 @@ pub(crate) struct Counts {
     /// Properties that the privacy guard left out, by its rule's word: a version that does not know a rule
     /// passes it on. Later than the fields above.
     pub(crate) guarded: Vec<(String, u64)>,
+    /// Syncs that the disk did not do. Later than the fields above.
+    pub(crate) failed_syncs: u64,
 }
 
 impl Counts {
@@ -82,6 +84,7 @@ impl Counts {
             }
         }
         self.undeclared += more.undeclared;
+        self.failed_syncs += more.failed_syncs;
         self.damaged += more.damaged;
         for (rule, count) in &more.guarded {
             match self.guarded.iter_mut().find(|(known, _)| known == rule) {
@@ -123,6 +126,7 @@ impl Counts {
             damaged: self.damaged - before.damaged,
             removed: self.removed.get(before.removed.len()..).unwrap_or_default().to_vec(),
             guarded: guarded.filter(|(_, count)| *count > 0).collect(),
+            failed_syncs: self.failed_syncs - before.failed_syncs,
         }
     }
 
@@ -451,7 +455,7 @@ mod tests {
         ) {
             let first = encode(&(&refused, undeclared, damaged, &removed));
             let read: Counts = decode_grown(&first).unwrap();
-            prop_assert_eq!(read, Counts { refused, undeclared, damaged, removed, guarded: Vec::new() });
+            prop_assert_eq!(read, Counts { refused, undeclared, damaged, removed, guarded: Vec::new(), failed_syncs: 0 });
         }
 
         #[test]

@@ -59,7 +59,7 @@ impl Enqueue {
             is_declared(name)?;
         }
         if let Some(reason) = admin.refusal() {
-            return Err(Objection::Refused(reason.into()).into());
+            return Err(Objection::Refused(reason).into());
         }
         let client = builder.build()?;
         let mut bad_lines = 0;

@@ -24,7 +24,7 @@ impl Milestone {
             return Err(Objection::Usage(format!("the product declares no milestone {:?}", self.name)).into());
         }
         if let Some(reason) = admin.refusal() {
-            return Err(Objection::Refused(reason.into()).into());
+            return Err(Objection::Refused(reason).into());
         }
         if let Some(objection) = admin.milestones_objection() {
             return Err(Objection::Refused(format!("the milestone does not count: {objection}")).into());

@@ -4,6 +4,7 @@
 //! usage, 3 refused, 4 not everything was delivered in time.
 
 mod acknowledge;
+mod config;
 mod dead;
 mod deliver;
 mod demo;
@@ -11,6 +12,7 @@ mod doctor;
 mod enqueue;
 mod export;
 mod flush;
+mod forget;
 mod import;
 mod inspect;
 mod logger;
@@ -99,8 +101,13 @@ enum Command {
     Receipt(receipt::Receipt),
     /// Does what a receipt says: forgets what was delivered elsewhere
     Acknowledge(acknowledge::Acknowledge),
+    /// Sets what a person sets, and shows it
+    #[command(subcommand)]
+    Config(config::Config),
     /// Deletes what waits, unsent
     Purge(purge::Purge),
+    /// Deletes what waits, unsent, and replaces the device id
+    Forget(forget::Forget),
     /// Looks at every file, and says what is whole
     Doctor(doctor::Doctor),
     /// Tells the whole story in a temporary directory, with a receiver on loopback
@@ -158,7 +165,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Deliver(command) => command.run(common),
         Command::Receipt(command) => command.run(common),
         Command::Acknowledge(command) => command.run(common),
+        Command::Config(command) => command.run(common),
         Command::Purge(command) => command.run(common),
+        Command::Forget(command) => command.run(common),
         Command::Doctor(command) => command.run(common),
         Command::Demo(command) => command.run(),
         Command::DemoWorker(command) => command.run(),

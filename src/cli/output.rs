@@ -1,6 +1,6 @@
 //! What commands print, and how they fail.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
 use milepost::ErrorKind;
@@ -85,6 +85,19 @@ pub(super) fn print_line(line: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Asks a person whether a command is to go on.
+pub(super) fn confirmed(command: &str, question: &str) -> anyhow::Result<bool> {
+    if !io::stdin().is_terminal() {
+        let needs = format!("without a terminal to ask on, {command} needs --yes");
+        return Err(Objection::Usage(needs).into());
+    }
+    eprint!("{question} [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// `1234567` as `1,234,567`.

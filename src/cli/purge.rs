@@ -1,11 +1,9 @@
 //! `milepost purge`.
 
-use std::io::{self, BufRead, IsTerminal, Write};
-
 use clap::Args;
 
 use super::Common;
-use super::output::{DONE, FAILED, Objection, print_json, print_line, thousands};
+use super::output::{DONE, FAILED, confirmed, print_json, print_line, thousands};
 
 #[derive(Args)]
 pub(super) struct Purge {
@@ -17,8 +15,8 @@ pub(super) struct Purge {
 impl Purge {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
         let admin = common.builder()?.admin()?;
-        let waiting = admin.status().waiting.events;
-        if !self.yes && !confirmed(waiting)? {
+        let waiting = thousands(admin.status().waiting.events);
+        if !self.yes && !confirmed("purge", &format!("Delete {waiting} events, unsent?"))? {
             return Ok(FAILED);
         }
         let purged = admin.purge()?;
@@ -28,15 +26,4 @@ impl Purge {
         }
         Ok(DONE)
     }
-}
-
-fn confirmed(waiting: u64) -> anyhow::Result<bool> {
-    if !io::stdin().is_terminal() {
-        return Err(Objection::Usage("without a terminal to ask on, purge needs --yes".into()).into());
-    }
-    eprint!("Delete {} events, unsent? [y/N] ", thousands(waiting));
-    io::stderr().flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -11,7 +11,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
         print_json(&status)?;
     } else {
         for (name, value) in rows(&status) {
-            print_line(&format!("{name:<14} {value}"))?;
+            print_line(&format!("{name}: {value}"))?;
         }
     }
     Ok(DONE)
@@ -28,8 +28,7 @@ fn owner(owner: &OwnerStatus) -> String {
 fn rows(status: &Status) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
-    let collecting = if status.collecting { "yes" } else { "no" };
-    row("collecting", format!("{collecting} ({})", status.reason));
+    row("collecting", format!("{} ({})", status.consent, status.reason));
     row("mode", status.mode.into());
     row("directory", format!("{} ({} bytes)", status.directory, thousands(status.disk_bytes)));
     row("device id", status.device_id.clone().unwrap_or_else(|| "none".into()));
@@ -55,6 +54,9 @@ fn rows(status: &Status) -> Vec<(String, String)> {
         row("redacted", format!("{} ({rule})", thousands(*properties)));
     }
     row("damaged", thousands(status.damaged));
+    if status.failed_syncs > 0 {
+        row("failed syncs", thousands(status.failed_syncs));
+    }
     for destination in &status.destinations {
         let mut words = vec![format!(
             "{} waiting, {} delivered",

@@ -1,6 +1,7 @@
 //! The thread that delivers.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,7 +15,9 @@ use super::backoff::Pace;
 use super::http::{Call, Request, Transport};
 use super::wire::{Damage, pack};
 use super::{Disposition, Parcel, Wire, disposition};
-use crate::limits::{COURIER_END_WAIT, COURIER_JOBS_MAX};
+use crate::clock;
+use crate::installation::Identity;
+use crate::limits::{CONSENT_GAP, COURIER_END_WAIT, COURIER_JOBS_MAX};
 use crate::process;
 
 /// A batch to deliver.
@@ -25,7 +28,12 @@ pub(crate) struct Job {
     pub(crate) parcels: Vec<Parcel>,
     /// For the request as a whole.
     pub(crate) timeout: Duration,
+    /// The installation whose events they are, where that may have become another one.
+    pub(crate) identity: Option<Box<Identity>>,
 }
+
+/// Asked right before each request, on the courier's thread, whether it may be made; says why not.
+pub(crate) type Permit = Arc<dyn Fn(&Transport, &Call) -> Result<(), String> + Send + Sync>;
 
 /// What became of a job. There is one for each that was taken, unless the courier was dropped before.
 #[derive(Debug)]
@@ -61,6 +69,7 @@ impl Courier {
         number: usize,
         wire: Wire,
         transport: Transport,
+        permit: Permit,
         reports: Sender<Report>,
     ) -> io::Result<Self> {
         let transport = Arc::new(transport);
@@ -70,7 +79,7 @@ impl Courier {
             let transport = transport.clone();
             move || {
                 let _alive: Sender<()> = alive;
-                run(&queue, &reports, |call, job| deliver(&wire, &transport, call, job));
+                run(&queue, &reports, |call, job| deliver(&wire, &transport, &permit, call, job));
             }
         })?;
         Ok(Self { jobs: Some(jobs), transport, ended, thread: Some(thread) })
@@ -118,7 +127,7 @@ fn run(jobs: &Receiver<(Call, Job)>, reports: &Sender<Report>, work: impl Fn(&Ca
     }
 }
 
-fn deliver(wire: &Wire, transport: &Transport, call: &Call, job: &Job) -> Report {
+fn deliver(wire: &Wire, transport: &Transport, permit: &Permit, call: &Call, job: &Job) -> Report {
     let format = wire.format;
     let encoded = wire.encode(&job.parcels);
     let mut report = Report {
@@ -133,13 +142,26 @@ fn deliver(wire: &Wire, transport: &Transport, call: &Call, job: &Job) -> Report
         return report;
     }
     let body = if format.gzip() { pack(&encoded.body) } else { encoded.body };
+    let permitted_at = Cell::new(clock::monotonic());
+    if let Err(why) = permit(transport, call) {
+        report.disposition = Disposition::Retry { why, after: None, pace: Pace::Unreachable };
+        return report;
+    }
     report.bytes = body.len() as u64;
+    // As late as can be: a process may be stopped at any time, and for long.
+    let may = || {
+        let now = clock::monotonic();
+        let is_late = now.duration_since(permitted_at.replace(now)) >= CONSENT_GAP;
+        let is_theirs = job.identity.clone().is_none_or(|mut identity| identity.holds());
+        is_theirs && (!is_late || permit(transport, call).is_ok())
+    };
     let request = Request {
         body: &body,
         content_type: wire.content_type(),
         gzip: format.gzip(),
         headers: &encoded.headers,
         timeout: job.timeout,
+        may: &may,
     };
     let outcome = transport.post(call, &request);
     report.disposition = within(disposition(format, &outcome), report.events);
@@ -195,7 +217,12 @@ mod tests {
         let mut block = Vec::new();
         builder.seal(JournalId(Uuid::from_u128(7)), 0, Class::Bulk, origin.id(), &mut block);
         let owed = (1 << events) - 1;
-        Job { id, parcels: vec![Parcel { block, owed, origin: Arc::new(origin) }], timeout: LONG }
+        Job {
+            id,
+            parcels: vec![Parcel { block, owed, origin: Arc::new(origin) }],
+            timeout: LONG,
+            identity: None,
+        }
     }
 
     fn courier(receiver: &Receiver) -> (Courier, crossbeam_channel::Receiver<Report>) {
@@ -203,7 +230,7 @@ mod tests {
         let (reports, incoming) = crossbeam_channel::unbounded();
         let transport = Transport::new(&endpoint, Vec::new()).unwrap();
         let wire = Wire::new(Format::Otlp, &mut Vec::new());
-        (Courier::spawn(0, wire, transport, reports).unwrap(), incoming)
+        (Courier::spawn(0, wire, transport, Arc::new(|_, _| Ok(())), reports).unwrap(), incoming)
     }
 
     #[test]
@@ -243,6 +270,29 @@ mod tests {
             assert_eq!(requests[id as usize].body.len() as u64, report.bytes);
             assert_eq!(requests[id as usize].body, requests[0].body, "the same job, the same bytes");
         }
+    }
+
+    #[test]
+    fn what_may_not_be_sent_is_not_and_it_is_said_why() {
+        let receiver = Receiver::start([]);
+        let endpoint = Endpoint::parse(&receiver.url("/v1/logs"), false).unwrap();
+        let (reports, incoming) = crossbeam_channel::unbounded();
+        let transport = Transport::new(&endpoint, Vec::new()).unwrap();
+        let permit: Permit = Arc::new(|_, _| Err("nobody may".into()));
+        let wire = Wire::new(Format::Otlp, &mut Vec::new());
+        let courier = Courier::spawn(0, wire, transport, permit, reports).unwrap();
+        courier.send(job(1, 1)).unwrap();
+        let report = incoming.recv_timeout(LONG).unwrap();
+        assert!(format!("{:?}", report.disposition).starts_with("Retry { why: \"nobody may\""), "{report:?}");
+        // Nor is what belongs to nobody any more, though its head may be on its way.
+        let (courier, incoming) = self::courier(&receiver);
+        let directory = tempfile::tempdir().unwrap();
+        let installation = crate::installation::Installation::new(directory.path().into());
+        let identity = Some(Box::new(installation.identity(Some("of before".into()))));
+        courier.send(Job { identity, ..job(2, 1) }).unwrap();
+        let report = incoming.recv_timeout(LONG).unwrap();
+        assert!(format!("{:?}", report.disposition).contains("nothing is to be sent"), "{report:?}");
+        assert!(receiver.requests().is_empty());
     }
 
     #[test]

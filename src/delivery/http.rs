@@ -1,15 +1,15 @@
 //! One POST and what came of it. The only place that names ureq.
 
 use std::fmt;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ureq::Timeout;
 pub(super) use ureq::http::Uri;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ureq::{SendBody, Timeout};
 
 use super::answer::{Answer, NoAnswer, one_line, retry_after};
 use super::endpoint::Endpoint;
@@ -56,6 +56,9 @@ pub(crate) struct Request<'a> {
     pub(crate) headers: &'a [(&'static str, String)],
     /// For the request as a whole.
     pub(crate) timeout: Duration,
+    /// Asked as the body is handed to the kernel: by saying no it ends the request. From its last word to the bytes on
+    /// their way it is some microseconds.
+    pub(crate) may: &'a dyn Fn() -> bool,
 }
 
 impl Transport {
@@ -81,7 +84,8 @@ impl Transport {
         let failed = |err| if call.is_interrupted() { NoAnswer::Interrupted } else { no_answer(err) };
         let timeout = Some(what.timeout);
         let request = call.agent.post(self.endpoint.uri()).config().timeout_global(timeout).build();
-        let mut request = request.header(header::CONTENT_TYPE, what.content_type);
+        let request = request.header(header::CONTENT_TYPE, what.content_type);
+        let mut request = request.header(header::CONTENT_LENGTH, what.body.len().to_string());
         if what.gzip {
             request = request.header(header::CONTENT_ENCODING, "gzip");
         }
@@ -91,21 +95,18 @@ impl Transport {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let response = request.send(what.body).map_err(failed)?;
-        let (head, rest) = response.into_parts();
-        let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-        let mut answer = Answer {
-            status: head.status.as_u16(),
-            content_type: text(header::CONTENT_TYPE).map(str::to_owned),
-            retry_after: text(header::RETRY_AFTER)
-                .and_then(|value| retry_after(value, text(header::DATE), clock::wall_micros())),
-            location: text(header::LOCATION).map(str::to_owned),
-            body: Vec::new(),
-        };
-        if let Err(err) = rest.into_reader().take(ANSWER_BYTES_MAX).read_to_end(&mut answer.body) {
-            log::debug!("the body of an answer {} was cut short: {err}", answer.status);
-        }
-        Ok(answer)
+        let mut body = Body { left: what.body, may: what.may };
+        Ok(read(request.send(SendBody::from_reader(&mut body)).map_err(failed)?))
+    }
+
+    /// Asks for what is at `url`, within `timeout`. It carries nothing but the question, so that any host may be
+    /// asked by plain HTTP, and a proxy never is where it is this machine.
+    pub(crate) fn ask(&self, call: &Call, url: &str, timeout: Duration) -> Result<Answer, NoAnswer> {
+        let failed = |err| if call.is_interrupted() { NoAnswer::Interrupted } else { no_answer(err) };
+        let is_near = Endpoint::parse(url, true).is_ok_and(|endpoint| endpoint.is_loopback());
+        let request = call.agent.get(url).config().timeout_global(Some(timeout));
+        let request = if is_near { request.proxy(None) } else { request }.build();
+        request.call().map_err(failed).map(read)
     }
 
     /// Ends every request of the calls taken so far, within milliseconds where a connection stands. A name that
@@ -144,6 +145,39 @@ impl Call {
     fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Acquire)
     }
+}
+
+/// The body of a request, which ends in an error where it may not be sent any more.
+struct Body<'a> {
+    left: &'a [u8],
+    may: &'a dyn Fn() -> bool,
+}
+
+impl Read for Body<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.left.is_empty() && !(self.may)() {
+            return Err(io::Error::other("somebody said meanwhile that nothing is to be sent"));
+        }
+        self.left.read(buffer)
+    }
+}
+
+/// Reads an answer. A body that fails to arrive is cut short.
+fn read(response: ureq::http::Response<ureq::Body>) -> Answer {
+    let (head, rest) = response.into_parts();
+    let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let mut answer = Answer {
+        status: head.status.as_u16(),
+        content_type: text(header::CONTENT_TYPE).map(str::to_owned),
+        retry_after: text(header::RETRY_AFTER)
+            .and_then(|value| retry_after(value, text(header::DATE), clock::wall_micros())),
+        location: text(header::LOCATION).map(str::to_owned),
+        body: Vec::new(),
+    };
+    if let Err(err) = rest.into_reader().take(ANSWER_BYTES_MAX).read_to_end(&mut answer.body) {
+        log::debug!("the body of an answer {} was cut short: {err}", answer.status);
+    }
+    answer
 }
 
 fn header((name, value): (String, String)) -> Result<(HeaderName, HeaderValue)> {
@@ -221,7 +255,14 @@ mod tests {
     }
 
     fn request(timeout: Duration) -> Request<'static> {
-        Request { body: b"body", content_type: "application/json", gzip: false, headers: &[], timeout }
+        Request {
+            body: b"body",
+            content_type: "application/json",
+            gzip: false,
+            headers: &[],
+            timeout,
+            may: &|| true,
+        }
     }
 
     fn post(transport: &Transport) -> Result<Answer, NoAnswer> {

@@ -32,10 +32,10 @@ use std::time::Duration;
 
 use answer::Answer;
 pub(crate) use backoff::{Backoff, Pace};
-pub(crate) use courier::{Courier, Job, Report};
+pub(crate) use courier::{Courier, Job, Permit, Report};
 pub(crate) use disposition::disposition;
 pub(crate) use endpoint::Endpoint;
-pub(crate) use http::Transport;
+pub(crate) use http::{Call, Transport};
 pub(crate) use wire::Damage;
 pub use wire::Format;
 pub(crate) use wire::Wire;

@@ -39,6 +39,17 @@ pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// Whether a text can be an id, as it would be read.
+pub(crate) fn is_device_id(text: &str) -> bool {
+    text.len() <= DEVICE_ID_BYTES_MAX && matches!(Found::read(text.as_bytes()), Found::Id(_))
+}
+
+/// Writes an id into a directory that has none, durably.
+pub(super) fn write(directory: &Path, id: &str) -> io::Result<()> {
+    fs::write_new(&directory.join("device_id"), id.as_bytes())?;
+    fs::sync_directory(directory)
+}
+
 pub(super) fn read_or_make(directory: &Path) -> io::Result<String> {
     let path = directory.join("device_id");
     match look(&path)? {
@@ -62,6 +73,18 @@ pub(super) fn read_or_make(directory: &Path) -> io::Result<String> {
     let id = made?;
     fs::sync_directory(directory)?;
     Ok(id)
+}
+
+/// Replaces the id by a random one. `None` where there is none, or what stands there is none.
+pub(super) fn replace(directory: &Path) -> io::Result<Option<String>> {
+    let path = directory.join("device_id");
+    if !matches!(look(&path)?, Found::Id(_) | Found::Unreadable) {
+        return Ok(None);
+    }
+    let id = Uuid::new_v4().hyphenated().to_string();
+    std::fs::rename(write_hidden(directory, &id)?, &path)?;
+    fs::sync_directory(directory)?;
+    Ok(Some(id))
 }
 
 /// Whether a damaged copy of `known` stands there.

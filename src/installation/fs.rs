@@ -3,7 +3,6 @@
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use crate::clock;
 use crate::limits::FILES_ASIDE_MAX;
@@ -132,9 +131,13 @@ pub(crate) fn sync_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a directory with all that is in it, or whatever else stands there.
+/// Removes a directory with all that is in it, or whatever else stands there; if nothing does, that is fine.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
-    if std::fs::symlink_metadata(path)?.is_dir() { std::fs::remove_dir_all(path) } else { remove(path) }
+    let removed = std::fs::symlink_metadata(path).and_then(|found| match found.is_dir() {
+        true => std::fs::remove_dir_all(path),
+        false => std::fs::remove_file(path),
+    });
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Whether a regular file stands there: no link, no pipe, no directory.
@@ -222,17 +225,6 @@ pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
     sys::create_directory(directory)
 }
 
-/// What tells one state of a file from another without reading it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stamp(Option<(u64, Option<SystemTime>, (u64, u64))>);
-
-impl Stamp {
-    pub(crate) fn of(path: &Path) -> Self {
-        let found = std::fs::symlink_metadata(path).ok();
-        Self(found.map(|found| (found.len(), found.modified().ok(), sys::identity(&found))))
-    }
-}
-
 /// Sets a file's time stamp to now; the file is made if there is none.
 pub(crate) fn touch(path: &Path) -> io::Result<()> {
     open_or_create(path)?.set_modified(clock::wall())
@@ -270,6 +262,12 @@ pub(crate) fn exposure(directory: &Path) -> Option<String> {
 /// Bytes that are free where a directory lies, for who is not root.
 pub(crate) fn free_bytes(directory: &Path) -> io::Result<u64> {
     sys::free_bytes(directory)
+}
+
+/// Whether there was no room, no right or no handle: that says nothing of what stands on the disk, and later there
+/// may be.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    sys::is_passing(error)
 }
 
 /// Bytes that a file takes on the disk.
@@ -337,6 +335,21 @@ mod sys {
         let found = rustix::fs::statvfs(directory)?;
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
+
+    pub(super) fn is_passing(error: &io::Error) -> bool {
+        use rustix::io::Errno;
+        let passing = [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::ROFS,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::ACCESS,
+            Errno::PERM,
+        ];
+        passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    }
 }
 
 /// Elsewhere nothing is collected (consent says so), and what is here is never called.
@@ -374,5 +387,9 @@ mod sys {
 
     pub(super) fn free_bytes(_: &Path) -> io::Result<u64> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn is_passing(_: &io::Error) -> bool {
+        false
     }
 }

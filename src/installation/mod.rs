@@ -6,14 +6,21 @@
 mod device_id;
 pub(crate) mod fs;
 mod host;
+mod identity;
 mod milestones;
+mod session;
 
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use host::{Host, is_container, node_name};
+use uuid::Uuid;
+
+pub(crate) use device_id::is_device_id;
+pub(crate) use host::{Host, is_container, is_ephemeral, node_name};
+pub(crate) use identity::Identity;
 pub(crate) use milestones::{Milestones, MilestonesError, legible};
+pub(crate) use session::Session;
 
 /// The telemetry directory and the names in it.
 #[derive(Debug, Clone)]
@@ -79,6 +86,11 @@ impl Installation {
         self.directory.join("notice_shown")
     }
 
+    /// The session of a server's heartbeats. Whoever deletes the device id deletes it too.
+    pub(crate) fn session(&self) -> PathBuf {
+        self.directory.join("session")
+    }
+
     /// When a process that ended last had another one deliver.
     pub(crate) fn spawned(&self) -> PathBuf {
         self.directory.join("spawned")
@@ -111,7 +123,8 @@ impl Installation {
         if let Some(why) = self.exposure() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
-        let files = ["ledger", "owner.lock", "owner.next", "turn", "spawned"].map(|name| (name, true));
+        let files =
+            ["ledger", "owner.lock", "owner.next", "turn", "spawned", "session"].map(|name| (name, true));
         let directories = ["journals", "taken", "spool", "exports", "imports"].map(|name| (name, false));
         let mut strangers = 0;
         for (name, is_file) in files.into_iter().chain(directories) {
@@ -156,6 +169,28 @@ impl Installation {
         Ok(strangers)
     }
 
+    /// Makes the telemetry directory with this device id in it, in one step: where there is a directory, its id holds,
+    /// or that it has none.
+    pub(crate) fn create_as(&self, device_id: &str) -> io::Result<()> {
+        if self.exists() {
+            return Ok(());
+        }
+        let Some((home, name)) = self.directory.parent().zip(self.directory.file_name()) else {
+            return Ok(());
+        };
+        fs::create_directories(home)?;
+        let hidden = home.join(format!(".{}-{}", name.display(), Uuid::new_v4().simple()));
+        fs::create_directory(&hidden)?;
+        let made =
+            device_id::write(&hidden, device_id).and_then(|()| std::fs::rename(&hidden, &self.directory));
+        if let Err(error) = made {
+            let _ = fs::remove_tree(&hidden);
+            // Somebody was faster.
+            return if self.exists() { Ok(()) } else { Err(error) };
+        }
+        fs::sync_directory(home)
+    }
+
     /// Makes durable whose events these are: the id, and the names that lead to it. Whoever made them, the
     /// product itself or a process that was killed, may not have lived to do it.
     pub(crate) fn sync(&self) -> io::Result<()> {
@@ -185,6 +220,11 @@ impl Installation {
         device_id::read(&self.directory.join("device_id"))
     }
 
+    /// The id that somebody works under, to be compared later.
+    pub(crate) fn identity(&self, device_id: Option<String>) -> Identity {
+        Identity::new(&self.directory, device_id)
+    }
+
     /// Whether what stands in the device id's place is a damaged copy of the one that was `known` before.
     pub(crate) fn has_damaged_device_id(&self, known: &str) -> io::Result<bool> {
         device_id::is_damaged_at(&self.directory, known)
@@ -200,5 +240,17 @@ impl Installation {
     /// The device id, made if there is none: two processes that make it at once agree.
     pub(crate) fn device_id_or_new(&self) -> io::Result<String> {
         device_id::read_or_make(&self.directory)
+    }
+
+    /// Replaces the device id by a random one, and removes the session that went with it. `None` where there is no id.
+    pub(crate) fn replace_device_id(&self) -> io::Result<Option<String>> {
+        let replaced = device_id::replace(&self.directory)?;
+        fs::remove(&self.session())?;
+        Ok(replaced)
+    }
+
+    /// The session of a server's heartbeats in this epoch, made if there is none.
+    pub(crate) fn session_or_new(&self, epoch: Uuid) -> io::Result<Session> {
+        Session::read_or_make(&self.session(), epoch)
     }
 }

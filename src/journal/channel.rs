@@ -133,6 +133,14 @@ impl Channel {
         self.open.store(false, Ordering::Relaxed);
     }
 
+    /// Takes events again, unless it was closed for good.
+    pub(super) fn allow(&self) {
+        self.open.store(true, Ordering::SeqCst);
+        if self.closing.load(Ordering::SeqCst) {
+            self.open.store(false, Ordering::SeqCst);
+        }
+    }
+
     /// Puts an event into the channel, or hands it back when that is full. Below half-full nobody is woken:
     /// the writer looks by itself, and a futex would cost the caller a hundred times more than the send.
     #[inline]
@@ -203,8 +211,8 @@ impl Channel {
 
     /// Takes no more events, and lets the writer end once the channel is empty.
     pub(crate) fn close(&self) {
-        self.refuse_all();
-        self.closing.store(true, Ordering::Release);
+        self.closing.store(true, Ordering::SeqCst);
+        self.open.store(false, Ordering::SeqCst);
         self.wake();
     }
 

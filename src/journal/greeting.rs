@@ -13,6 +13,8 @@ pub(crate) struct Greeting {
     pub(crate) traces: Vec<PathBuf>,
     /// What counts as reached where it was.
     pub(crate) milestones: Vec<String>,
+    /// Its id, where somebody chose one and it is made here.
+    pub(crate) device_id: Option<String>,
     /// What a person is told, where there is one to read it.
     pub(crate) notice: Option<String>,
 }

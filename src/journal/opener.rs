@@ -3,6 +3,7 @@
 //! Whatever stands in the way, no place, no right, no room, has its reason, and is tried again.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::file::Journal;
@@ -12,15 +13,16 @@ use super::milestones::is_known;
 use super::room::Room;
 use crate::block::Origin;
 use crate::clock;
-use crate::installation::{Installation, fs};
+use crate::consent::Watch;
+use crate::installation::{Identity, Installation, Session, fs};
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TURN_LOOK_EVERY};
-use crate::product::Quota;
+use crate::product::{Mode, Quota};
 
 /// Tells the device id that an installation was known by.
 pub(crate) type LookDeviceIdUp = fn(&Installation) -> Option<String>;
 
 /// Makes the origin of a process's events, once the device id is known.
-pub(crate) type MakeOrigin = Box<dyn Fn(String) -> Origin + Send>;
+pub(crate) type MakeOrigin = Box<dyn Fn(String, Mode) -> Origin + Send>;
 
 pub(super) struct Opener {
     installation: Installation,
@@ -29,6 +31,9 @@ pub(super) struct Opener {
     look_device_id_up: LookDeviceIdUp,
     make_origin: MakeOrigin,
     greeting: Greeting,
+    watch: Arc<Watch>,
+    /// The id that journals were last opened under.
+    identity: Option<Identity>,
     /// Places that were damaged, and are not yet counted.
     damaged: u64,
     room: Room,
@@ -52,6 +57,7 @@ impl Opener {
         look_device_id_up: LookDeviceIdUp,
         make_origin: MakeOrigin,
         greeting: Greeting,
+        watch: Arc<Watch>,
         free_disk_min: u64,
         quota: Quota,
     ) -> Self {
@@ -63,6 +69,8 @@ impl Opener {
             look_device_id_up,
             make_origin,
             greeting,
+            watch,
+            identity: None,
             damaged: 0,
             room,
             keeper,
@@ -127,6 +135,14 @@ impl Opener {
         })
     }
 
+    /// The session of a server's heartbeats.
+    pub(super) fn session(&mut self) -> Result<Session, String> {
+        self.try_again(|opener| {
+            let origin = opener.origin()?;
+            opener.installation.session_or_new(origin.epoch().0)
+        })
+    }
+
     /// A journal for milestones alone.
     pub(super) fn open_for_milestones(&mut self) -> Result<Journal, String> {
         self.try_again(|opener| {
@@ -152,8 +168,33 @@ impl Opener {
         std::mem::take(&mut self.damaged)
     }
 
-    /// The directory and the device id as they are now: either may have been removed since the last journal.
+    /// Whether the installation has another id than the one that journals were last opened under, or none any
+    /// more: somebody said no, and what was collected before is not to be written any more. Forgets it then.
+    pub(super) fn has_another_id(&mut self) -> bool {
+        let Some(identity) = &mut self.identity else { return false };
+        if identity.holds() {
+            return false;
+        }
+        // A damaged one is put right first.
+        let mended = identity.device_id().map_or(Ok(false), |known| self.installation.mend_device_id(known));
+        self.damaged += u64::from(mended.unwrap_or(false));
+        let holds = identity.holds();
+        if !holds {
+            (self.identity, self.known_device_id) = (None, None);
+        }
+        !holds
+    }
+
+    /// The directory and the device id as they are now: either may have been removed since the last journal. This
+    /// is the only place where a writer makes them, so it asks once more whether it may.
     fn origin(&mut self) -> io::Result<Origin> {
+        let state = self.watch.look_closely();
+        if !state.is_yes() {
+            return Err(io::Error::other(format!("nothing is collected: {}", self.watch.consent().reason)));
+        }
+        if let Some(id) = &self.greeting.device_id {
+            self.installation.create_as(id)?;
+        }
         self.damaged += self.installation.create()?;
         let known = self.known_device_id.take().or_else(|| (self.look_device_id_up)(&self.installation));
         if let Some(known) = known {
@@ -161,6 +202,9 @@ impl Opener {
         }
         let id = self.installation.device_id_or_new()?;
         self.known_device_id = Some(id.clone());
-        Ok((self.make_origin)(id))
+        if self.identity.as_ref().and_then(Identity::device_id) != Some(&id) {
+            self.identity = Some(self.installation.identity(Some(id.clone())));
+        }
+        Ok((self.make_origin)(id, state.mode))
     }
 }

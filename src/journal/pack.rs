@@ -114,7 +114,7 @@ impl Run {
         let joins = self.next() == first
             && self.origin == Some(block.origin)
             && self.class == block.class
-            && block.class != Class::Milestone;
+            && block.class == Class::Bulk;
         if !joins {
             self.seal(out);
             (self.first, self.class, self.origin) = (first, block.class, Some(block.origin));

@@ -11,7 +11,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ pub(crate) struct SyncThread {
     bell: Sender<()>,
     state: Mutex<State>,
     wants_turn: AtomicBool,
+    /// Rounds in which the disk did not do something.
+    failures: AtomicU64,
     work: Condvar,
     done: Condvar,
 }
@@ -112,7 +114,15 @@ impl State {
 impl SyncThread {
     pub(crate) fn new(every: SyncEvery, bell: Sender<()>) -> Self {
         let (work, done) = (Condvar::new(), Condvar::new());
-        Self { every, bell, state: Mutex::default(), wants_turn: AtomicBool::new(false), work, done }
+        Self {
+            every,
+            bell,
+            state: Mutex::default(),
+            wants_turn: AtomicBool::new(false),
+            failures: AtomicU64::new(0),
+            work,
+            done,
+        }
     }
 
     /// Tells that the writer appended to `file`; `named` where the file's name is new.
@@ -131,6 +141,14 @@ impl SyncThread {
         state.dirty.take_if(|(file, _)| Arc::ptr_eq(file, &journal.file));
         state.turned.push(journal);
         self.work.notify_one();
+    }
+
+    /// Tells that a journal is no more: nothing of it is to be made durable.
+    pub(super) fn forget(&self, journal: &Journal) {
+        let mut state = self.lock();
+        state.dirty.take_if(|(file, _)| Arc::ptr_eq(file, &journal.file));
+        state.suspect.take_if(|(file, _)| Arc::ptr_eq(file, &journal.file));
+        self.wants_turn.store(state.suspect.is_some(), Ordering::Relaxed);
     }
 
     /// Tells that every event of `ticket` and before is appended.
@@ -202,6 +220,11 @@ impl SyncThread {
             (u64::MAX, why) => Err(Error::new(ErrorKind::Io, format!("not everything is durable: {why}"))),
             _ => Ok(()),
         }
+    }
+
+    /// How often the disk did not do what it was asked to.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// Whether the writer has to let go of its journal, since a sync of it failed.
@@ -280,6 +303,7 @@ impl SyncThread {
         if let Some(error) = outcome.error {
             let why = format!("cannot sync {}: {error}", installation.directory().display());
             log::error!("{why}");
+            self.failures.fetch_add(1, Ordering::Relaxed);
             state.fail(state.finished, why.clone());
             if let Some(file) = outcome.suspect {
                 state.suspect = Some((file, why));

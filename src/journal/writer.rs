@@ -16,11 +16,12 @@ use super::sync::SyncThread;
 use crate::admission::{Admission, Refusal, Rule};
 use crate::block::{BlockBuilder, Class, Counts, DropReason, Kind, write_note};
 use crate::clock;
-use crate::event::Parts;
+use crate::consent::{State, Watch};
+use crate::event::{Event, Parts};
 use crate::installation::Installation;
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TICK_BUSY, TICK_IDLE, TURN_LOOK_EVERY};
 use crate::process;
-use crate::product::Quota;
+use crate::product::{Quota, SESSION_ID, SESSION_START};
 
 /// Most events between two appends, so that who waits for a sync waits for few of others'.
 const EVENTS_AN_APPEND_MAX: usize = 4_096;
@@ -39,19 +40,25 @@ pub(crate) struct WriterSettings {
     /// The device id that the installation was known by so far.
     pub(crate) known_device_id: LookDeviceIdUp,
     pub(crate) quota: Quota,
+    /// Whether anything may be collected.
+    pub(crate) watch: Arc<Watch>,
     /// Makes the origin once the device id is known.
     pub(crate) origin: MakeOrigin,
 }
 
 /// The writer's thread. It opens files only once it runs.
 pub(crate) struct Writer {
-    channel: Arc<Channel>,
-    sync: Arc<SyncThread>,
+    pub(super) channel: Arc<Channel>,
+    pub(super) sync: Arc<SyncThread>,
     installation: Installation,
     admission: Admission,
     reached: Arc<Reached>,
-    opener: Opener,
-    journal: Option<Journal>,
+    pub(super) watch: Arc<Watch>,
+    /// What was heeded last, and when.
+    pub(super) state: State,
+    pub(super) heeded_at: (Instant, u64),
+    pub(super) opener: Opener,
+    pub(super) journal: Option<Journal>,
     /// Holds the milestones of one append, and nothing else.
     milestones: Option<Journal>,
     /// Whether the journal's name is not yet known to the sync thread.
@@ -66,7 +73,7 @@ pub(crate) struct Writer {
     counts_at: Instant,
     turn: TurnMark,
     /// What was lost since somebody was last told.
-    failure: Option<String>,
+    pub(super) failure: Option<String>,
     /// Whether the last append failed: it is said once.
     is_losing: bool,
     promise: Option<Promise>,
@@ -130,6 +137,7 @@ impl Writer {
             free_disk_min,
             quota,
             known_device_id,
+            watch,
             origin,
         } = settings;
         let (syncing, synced) = (sync.clone(), installation.clone());
@@ -143,12 +151,16 @@ impl Writer {
                 known_device_id,
                 origin,
                 greeting,
+                watch.clone(),
                 free_disk_min,
                 quota,
             ),
             installation,
             admission,
             reached,
+            state: watch.state(),
+            watch,
+            heeded_at: (now, clock::wall_micros()),
             journal: None,
             milestones: None,
             named: false,
@@ -164,16 +176,24 @@ impl Writer {
             promise: None,
             kept: 0,
         };
-        if let Err(why) = writer.opener.prepare() {
-            writer.say(&why);
+        if writer.state.is_yes() {
+            writer.prepare();
         }
         Ok(writer)
+    }
+
+    /// Makes the place where events will lie.
+    pub(super) fn prepare(&mut self) {
+        if let Err(why) = self.opener.prepare() {
+            self.say(&why);
+        }
     }
 
     fn run(mut self) -> io::Result<()> {
         let mut tick = TICK_BUSY;
         loop {
             self.channel.tick();
+            self.heed();
             // Read before the channel is: what was sent before the ticket was drawn is then in the channel.
             let ticket = self.channel.last_ticket();
             let closing = self.channel.is_closing();
@@ -181,9 +201,20 @@ impl Writer {
             if self.promise.is_none() && ticket > self.kept {
                 self.promise = Some(Promise { ticket, left: waiting });
             }
-            let taken = self.take(waiting.min(EVENTS_AN_APPEND_MAX));
+            if self.state.is_settling {
+                // What was enqueued meanwhile waits, and so does whoever wants to end.
+                self.channel.sleep(TICK_BUSY);
+                continue;
+            }
             let asked = self.channel.take_turn_request() || self.sync.wants_turn();
-            self.count(asked || closing || self.promise.is_some());
+            let taken = if self.state.is_yes() {
+                let taken = self.take(waiting.min(EVENTS_AN_APPEND_MAX));
+                self.count(asked || closing || self.promise.is_some());
+                taken
+            } else {
+                self.discard();
+                0
+            };
             self.append();
             self.turn_if_due(asked, closing);
             self.keep_promise(taken);
@@ -208,7 +239,7 @@ impl Writer {
     }
 
     /// Tells the sync thread once all events of a ticket are appended, or that some could not be.
-    fn keep_promise(&mut self, taken: usize) {
+    pub(super) fn keep_promise(&mut self, taken: usize) {
         let Some(promise) = &mut self.promise else { return };
         promise.left = promise.left.saturating_sub(taken);
         if promise.left == 0 {
@@ -258,8 +289,19 @@ impl Writer {
 
     fn admit(&mut self, slot: &Slot) {
         let alone = slot.class() == Class::Milestone;
+        let beat;
+        let event = match slot.class() {
+            Class::Latest => match self.with_session(&slot.event) {
+                Ok(event) => {
+                    beat = event;
+                    &beat
+                }
+                Err(why) => return self.lose(1, Refusal::Disk, why),
+            },
+            Class::Milestone | Class::Bulk => &slot.event,
+        };
         let counters = &self.channel.counters;
-        let bytes = match self.admission.admit(slot.event.bytes(), alone, |rule| counters.redact(rule)) {
+        let bytes = match self.admission.admit(event.bytes(), alone, |rule| counters.redact(rule)) {
             Ok(bytes) => bytes,
             Err(refusal) => return counters.refuse(refusal, 1),
         };
@@ -271,6 +313,16 @@ impl Writer {
         }
         self.class = slot.class();
         self.builder.push(slot.micros(), &bytes);
+        if self.class == Class::Latest {
+            // One that a newer one takes the place of goes as a block.
+            self.seal();
+        }
+    }
+
+    /// Adds what only files know to a server's heartbeat: the installation's session.
+    fn with_session(&mut self, event: &Event) -> Result<Event, String> {
+        let session = self.opener.session()?;
+        Ok(event.clone().with(SESSION_ID, session.id).with(SESSION_START, session.start))
     }
 
     fn seal(&mut self) {
@@ -297,9 +349,10 @@ impl Writer {
         match &mut self.journal {
             Some(journal) => Ok(journal),
             none => {
+                // Before the id is read: whoever replaces it asks for a turn afterwards.
+                let then = turned_at(&self.installation);
                 let journal = self.opener.open()?;
                 self.named = true;
-                let then = turned_at(&self.installation);
                 self.turn = TurnMark { then, looked_at: clock::monotonic() };
                 Ok(none.insert(journal))
             }
@@ -354,6 +407,7 @@ impl Writer {
             damaged: counters.damaged.load(Ordering::Relaxed),
             removed: self.already.removed.clone(),
             guarded: guarded.map(|(rule, count)| (rule.as_str().to_owned(), count)).collect(),
+            failed_syncs: self.sync.failures(),
         };
         let since = counted.since(&self.counted);
         if since.is_empty() {
@@ -414,6 +468,9 @@ impl Writer {
             self.turn.looked_at = now;
         }
         if let Some(journal) = self.journal.take_if(|journal| (looks || last) && journal.is_gone()) {
+            if self.opener.has_another_id() {
+                return self.begin_anew(Some(journal));
+            }
             let path = journal.path.display();
             log::error!("{path} was removed by somebody, with {} events in it", journal.next);
             self.failure = Some(format!("{path} was removed by somebody"));
@@ -436,7 +493,7 @@ impl Writer {
         }
     }
 
-    fn let_go(&mut self, mut journal: Journal, ends: bool) {
+    pub(super) fn let_go(&mut self, mut journal: Journal, ends: bool) {
         if let Err(error) = if ends { journal.end() } else { Ok(()) } {
             log::warn!("{} ends without its end: {error}", journal.path.display());
         }

@@ -17,9 +17,10 @@ use crate::clock;
 use crate::delivery::{Format, Parcel};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Installation, Milestones};
+use crate::journal::relabel;
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
 use crate::product::Quota;
-use crate::spool::{DropReason, Exports, Outcome};
+use crate::spool::{Exports, Spool, SpoolError};
 
 /// Looks at an installation's queue and works on it: what a program's own command line needs, and what the
 /// program `milepost` is made of.
@@ -57,11 +58,13 @@ pub struct DeadEvent {
 }
 
 impl Admin {
-    /// Unlike a client's builder it may look at the directory: no host waits for it.
-    pub(crate) fn new(mut settings: Settings) -> Self {
+    /// Unlike a client's builder it may look at the directory, and wait a second for a settings file that was just
+    /// written: no host waits for it.
+    pub(crate) fn new(settings: Settings) -> Self {
         if let Some(exposure) = settings.installation.as_ref().and_then(Installation::exposure) {
-            settings.consent.object(exposure);
+            settings.watch.object(exposure);
         }
+        settings.watch.wait_until_settled();
         Self { settings }
     }
 
@@ -76,9 +79,9 @@ impl Admin {
     }
 
     /// By whose word nothing is collected here, if so.
-    pub fn refusal(&self) -> Option<&str> {
-        let consent = &self.settings.consent;
-        (!consent.is_yes()).then(|| consent.reason())
+    pub fn refusal(&self) -> Option<String> {
+        let consent = self.settings.watch.consent();
+        (!consent.is_yes()).then_some(consent.reason)
     }
 
     /// Whether the product declares an event of this name.
@@ -143,8 +146,8 @@ impl Admin {
         progress: &mut dyn FnMut(&FlushReport) -> bool,
     ) -> Result<FlushReport> {
         let deadline = clock::deadline(timeout);
-        if !self.settings.consent.is_yes() {
-            return Err(Error::new(ErrorKind::Refused, self.settings.consent.reason()));
+        if let Some(reason) = self.refusal() {
+            return Err(Error::new(ErrorKind::Refused, reason));
         }
         if self.settings.route.is_none() {
             return Err(Error::invalid("there is no endpoint: name one, or set MILEPOST_ENDPOINT"));
@@ -197,6 +200,35 @@ impl Admin {
         Ok(dead)
     }
 
+    /// Has dead letters of these numbers wait again, and says how many that were. With the next delivery they go as
+    /// they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admin::peek`].
+    pub fn requeue(&self, numbers: &[u64]) -> Result<u64> {
+        self.change_dead(|spool| spool.requeue(numbers))
+    }
+
+    /// Deletes the dead letters of these numbers, and says how many that were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admin::peek`].
+    pub fn drop_dead(&self, numbers: &[u64]) -> Result<u64> {
+        self.change_dead(|spool| spool.drop_dead(numbers))
+    }
+
+    fn change_dead(&self, change: impl FnOnce(&mut Spool) -> Result<u64, SpoolError>) -> Result<u64> {
+        let Some(installation) = self.existing().filter(|found| found.has_spool()) else { return Ok(0) };
+        let mut engine = looking(installation)?;
+        let changed = change(&mut engine.spool);
+        let closed = engine.close(Duration::ZERO);
+        let changed = changed?;
+        closed?;
+        Ok(changed)
+    }
+
     /// Deletes everything that waits, unsent, and says how many events that were.
     ///
     /// # Errors
@@ -205,14 +237,35 @@ impl Admin {
     pub fn purge(&self) -> Result<u64> {
         let Some(installation) = self.existing() else { return Ok(0) };
         let mut engine = looking(installation)?;
-        let before = dropped(&engine);
         wait_for_writers(installation)?;
-        let waiting = engine.spool.waiting();
-        engine.spool.settle(&waiting, &Outcome::Dropped(DropReason::Purged))?;
-        engine.intake.discard_all(&mut engine.spool, DropReason::Purged)?;
-        let purged = dropped(&engine) - before;
+        let purged = engine.spool.purge(&mut engine.intake)?;
         engine.close(Duration::ZERO)?;
         Ok(purged)
+    }
+
+    /// Lets what was collected in mode `local` so far be delivered as all else is, and says how many events that
+    /// are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Admin::peek`].
+    pub fn include_waiting(&self) -> Result<u64> {
+        let Some(installation) = self.existing() else { return Ok(0) };
+        let mut engine = looking(installation)?;
+        wait_for_writers(installation)?;
+        let journals = installation.journals();
+        let mut included = engine.spool.include_local()?;
+        for name in census::names(&journals) {
+            let path = journals.join(name.to_string());
+            match relabel(&path) {
+                Ok(events) => included += events.unwrap_or(0),
+                // Somebody dropped it meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("write anew", &path, error)),
+            }
+        }
+        engine.close(Duration::ZERO)?;
+        Ok(included)
     }
 
     /// Looks at every file, and changes none. Disturbs nobody: a store that somebody works on is not checked.
@@ -241,7 +294,7 @@ impl Admin {
         };
         let mut engine = looking(installation)?;
         let salvaged = engine.spool.salvage(&mut engine.intake);
-        engine.spool.mend_milestones()?;
+        let salvaged = salvaged.and_then(|salvaged| engine.spool.mend_milestones().map(|()| salvaged));
         let closed = engine.close(Duration::ZERO);
         let salvage = Some(Salvage::new(installation.directory(), salvaged?));
         closed?;
@@ -271,10 +324,6 @@ pub(super) fn looking(installation: &Installation) -> Result<Engine> {
     let ownership = Ownership::demand(installation, clock::monotonic() + STORE_WAIT_MAX, &|| true)?;
     // Nothing is taken in, so nothing has to make room.
     Engine::open(installation, ownership, None, Quota::default())
-}
-
-fn dropped(engine: &Engine) -> u64 {
-    engine.spool.books().total().dropped.get(&DropReason::Purged).copied().unwrap_or(0)
 }
 
 /// Asks writers for what they hold, and waits until they let go of it.

@@ -78,11 +78,17 @@ impl Census {
         let books = ledger.as_ref().map(|ledger| ledger.books.clone()).unwrap_or_default();
         let lost = ledger.as_ref().map(|ledger| ledger.lost.clone()).unwrap_or_default();
         let mut census = Self { books, lost, ledger, trouble, ..Self::default() };
-        let epoch = census.ledger.as_ref().map(|ledger| ledger.epoch);
+        // After a no the ledger is nobody's, until somebody opens the spool.
+        let of_ledger = census.ledger.as_ref().map(|ledger| ledger.epoch);
+        let of_device = || installation.device_id().ok().flatten().map(|id| Epoch::of(&id));
+        let epoch = if of_ledger == Some(Epoch::of("")) { of_device() } else { of_ledger };
+        // What a no is just deleting is counted already.
+        let erased = census.ledger.as_ref().map(|ledger| ledger.erased.clone()).unwrap_or_default();
+        let is_erased = |name: &String| erased.contains(name);
         // Journals first: one that is taken in meanwhile is then found in either place, and counted once.
         let journals = installation.journals();
         let mut counted = HashSet::new();
-        for name in names(&journals) {
+        for name in names(&journals).into_iter().filter(|name| !is_erased(&format!("journals/{name}"))) {
             let path = journals.join(name.to_string());
             let held = fs::is_locked(&path).unwrap_or(false);
             if census.count(&path, 0, 0, epoch, held) {
@@ -91,6 +97,9 @@ impl Census {
         }
         let taken = installation.taken();
         for name in names(&taken).into_iter().filter(|name| !counted.contains(&name.id)) {
+            if is_erased(&format!("taken/{name}")) {
+                continue;
+            }
             let mut known = census.ledger.iter().flat_map(|ledger| &ledger.taken);
             let known = known.find(|taken| taken.name == name.to_string());
             let (place, next, whole) =

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, unbounded};
 
 use super::destination::{Booking, Destination, Flight, Piece, Refusal};
-use super::lock::Ownership;
+use super::lock::{self, Ownership};
 use super::settings::Route;
 use crate::block::{Epoch, read_block, single};
 use crate::clock;
@@ -18,7 +18,8 @@ use crate::error::{Error, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::oldest;
 use crate::limits::{
-    BATCH_BLOCK_BYTES_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, REQUEST_TIMEOUT, TURN_EVERY,
+    BATCH_BLOCK_BYTES_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY,
+    REQUEST_TIMEOUT, TURN_EVERY,
 };
 use crate::product::Quota;
 use crate::spool::{
@@ -193,8 +194,10 @@ impl Engine {
             let (block, origin) = self.spool.block(lease)?;
             parcels.push(Parcel { block, owed: lease.events, origin });
         }
+        self.spool.check_epoch()?;
         self.next_job += 1;
-        let job = Job { id: self.next_job, parcels, timeout: REQUEST_TIMEOUT };
+        let identity = Some(Box::new(self.spool.identity()));
+        let job = Job { id: self.next_job, parcels, timeout: REQUEST_TIMEOUT, identity };
         if destination.courier.send(job).is_err() {
             // Its last job is not over: a connection attempt that could not be interrupted.
             destination.put_back(piece);
@@ -266,13 +269,27 @@ impl Engine {
     }
 
     /// Lets requests end, at most so long, interrupts the others, persists, closes the store and frees the lock.
-    pub(super) fn close(mut self, grace: Duration) -> Result<()> {
-        self.land(clock::monotonic() + grace)?;
+    pub(super) fn close(self, grace: Duration) -> Result<()> {
+        self.close_and_keep(grace).map(drop)
+    }
+
+    /// The same, but for the lock, which goes to the caller.
+    pub(super) fn close_and_keep(mut self, grace: Duration) -> Result<Ownership> {
+        let deadline = clock::monotonic() + grace;
+        // Whoever waits for the store waits no longer for this than for any other hand-over.
+        while self.is_flying() && !lock::somebody_waits(&self.installation) {
+            let now = clock::monotonic();
+            if now >= deadline {
+                break;
+            }
+            self.land(deadline.min(now + OWNER_PROBE_EVERY))?;
+        }
+        self.land(deadline.min(clock::monotonic() + HAND_OVER_GRACE))?;
         self.destinations.iter().for_each(|destination| destination.courier.interrupt());
         self.land(clock::monotonic() + INTERRUPT_WAIT)?;
         self.spool.exchange_milestones(false)?;
         self.spool.close()?;
-        Ok(())
+        Ok(self.ownership)
     }
 
     /// Hands the store over to whoever waits for it.
@@ -321,9 +338,10 @@ fn open_destination(
 ) -> Result<Destination> {
     let number = spool.destination(name);
     let courier =
-        Courier::spawn(number.into(), route.wire(), route.transport()?, reports).map_err(|error| {
-            Error::new(crate::ErrorKind::Io, "no courier's thread can be started").with_source(error)
-        })?;
+        Courier::spawn(number.into(), route.wire(), route.transport()?, route.permit.clone(), reports)
+            .map_err(|error| {
+                Error::new(crate::ErrorKind::Io, "no courier's thread can be started").with_source(error)
+            })?;
     let word = spool.word(name);
     let destination = Destination::new(name, number, route, courier, word);
     spool.set_word(name, destination.word.clone());

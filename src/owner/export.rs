@@ -214,8 +214,8 @@ impl Admin {
         &self,
         work: &mut dyn FnMut(&Engine, &Installation) -> Result<T>,
     ) -> Result<T> {
-        if !self.settings.consent.is_yes() {
-            return Err(Error::new(ErrorKind::Refused, self.settings.consent.reason()));
+        if let Some(reason) = self.refusal() {
+            return Err(Error::new(ErrorKind::Refused, reason));
         }
         let Some(installation) = self.existing() else { return Ok(T::default()) };
         let mut engine = looking(installation)?;

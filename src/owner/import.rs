@@ -62,11 +62,11 @@ impl Admin {
     /// right, [`ErrorKind::Invalid`] for a bundle of this very installation, and as [`Admin::peek`]. Nothing was
     /// taken in then.
     pub fn import(&self, file: &Path, salvages: bool, progress: &mut dyn FnMut(u64)) -> Result<Imported> {
-        if !self.settings.consent.is_yes() {
-            return Err(Error::new(ErrorKind::Refused, self.settings.consent.reason()));
+        if let Some(reason) = self.refusal() {
+            return Err(Error::new(ErrorKind::Refused, reason));
         }
         let Some(installation) = &self.settings.installation else {
-            return Err(Error::new(ErrorKind::Refused, self.settings.consent.reason()));
+            return Err(Error::new(ErrorKind::Refused, self.settings.watch.consent().reason));
         };
         let error = |error| bundle_error(file, error);
         let bundle = match salvages {
@@ -108,18 +108,15 @@ impl Admin {
         timeout: Duration,
         progress: &mut dyn FnMut(&FlushReport) -> bool,
     ) -> Result<Delivered> {
-        if !self.settings.consent.is_yes() {
-            return Err(Error::new(ErrorKind::Refused, self.settings.consent.reason()));
+        if let Some(reason) = self.refusal() {
+            return Err(Error::new(ErrorKind::Refused, reason));
         }
         let (file, receipt) = (absolute(file)?, absolute(receipt)?);
         let read = verify(&file).map_err(|error| bundle_error(&file, error))?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let beside = file.with_file_name(format!("{name}.milepost"));
         let old = file.with_file_name(format!(".{name}.milepost-old"));
-        let remove = |path: &Path| match std::fs::symlink_metadata(path) {
-            Ok(_) => fs::remove_tree(path).map_err(|error| Error::io("remove", path, error)),
-            Err(_) => Ok(()),
-        };
+        let remove = |path: &Path| fs::remove_tree(path).map_err(|error| Error::io("remove", path, error));
         remove(&old)?;
         if let Some(before) = settled_receipt(&receipt, &hex(&read.sum)) {
             // It came to its end before, but for the spool.

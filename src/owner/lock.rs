@@ -113,6 +113,25 @@ pub(super) fn silent_since(installation: &Installation) -> Option<SystemTime> {
     clock::wall().duration_since(shown).is_ok_and(|since| since >= OWNER_SILENT_AFTER).then_some(shown)
 }
 
+/// The locks of who deletes what a no deletes: the place of the next, and the owner's where its holder lets go of it
+/// in time. Whoever is stopped is not waited for any longer.
+pub(super) fn for_erasing(installation: &Installation, deadline: Instant) -> Vec<File> {
+    let mut locks = Vec::new();
+    for path in [installation.owner_next(), installation.owner_lock()] {
+        loop {
+            match try_lock(&path) {
+                Ok(Some(lock)) => {
+                    locks.push(lock);
+                    break;
+                }
+                Ok(None) if clock::monotonic() < deadline => thread::sleep(clock::wait(OWNER_WAIT_EVERY)),
+                Ok(None) | Err(_) => break,
+            }
+        }
+    }
+    locks
+}
+
 /// Whether somebody waits for the store.
 pub(super) fn somebody_waits(installation: &Installation) -> bool {
     fs::is_locked(&installation.owner_next()).unwrap_or(false)

@@ -84,6 +84,11 @@ impl Walk<'_> {
         for lease in engine.spool.waiting() {
             if (lease.key.class == Class::Milestone) == urgent {
                 let (block, origin) = engine.spool.block(&lease)?;
+                // Of what was included later, the destination says more than the origin.
+                let is_local = engine.spool.is_local(&lease);
+                let mode = if is_local { Mode::Local } else { Mode::On };
+                let origin =
+                    if origin.mode == mode { origin } else { Origin { mode, ..(*origin).clone() }.into() };
                 if !(self.show)(Parcel { block, owed: lease.events, origin })? {
                     return Ok(false);
                 }

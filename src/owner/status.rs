@@ -19,6 +19,9 @@ use crate::spool::{Account, DropReason};
 pub struct Status {
     /// Whether events of this process would be collected.
     pub collecting: bool,
+    /// `yes`, `no`, or `unknown` where a source cannot be read or makes no sense: then nothing is collected, and
+    /// nothing deleted.
+    pub consent: &'static str,
     /// Why, or by whose word not.
     pub reason: String,
     /// `on`, `local` or `off`.
@@ -41,6 +44,8 @@ pub struct Status {
     pub redacted: BTreeMap<String, u64>,
     /// Places on disk where bytes were damaged, a tail torn by a kill among them.
     pub damaged: u64,
+    /// Times that the disk did not make something durable that it was asked to.
+    pub failed_syncs: u64,
     /// Events that a receiver refused for good.
     pub dead: u64,
     /// Who holds the spool.
@@ -124,10 +129,12 @@ impl Status {
             }
         };
         let installation = settings.installation.as_ref();
+        let consent = settings.watch.consent();
         Self {
-            collecting: settings.consent.is_yes(),
-            reason: settings.consent.reason().into(),
-            mode: settings.mode.as_str(),
+            collecting: consent.is_yes(),
+            consent: consent.answer.as_str(),
+            reason: consent.reason,
+            mode: consent.mode.as_str(),
             device_id: installation.and_then(|installation| installation.device_id().ok().flatten()),
             directory: installation
                 .map(|installation| installation.directory().display().to_string())
@@ -144,6 +151,7 @@ impl Status {
             refused: census.books.refused.clone(),
             redacted: census.books.redacted(),
             damaged: census.books.damaged,
+            failed_syncs: census.books.failed_syncs,
             dead: total.dead,
             owner: installation.and_then(|installation| owner(installation, &census)),
             destinations: census.books.accounts.iter().map(destination).collect(),
@@ -155,7 +163,7 @@ impl Status {
 
 /// Everything that stands in the way.
 fn trouble(settings: &Settings, known: Option<String>) -> Option<String> {
-    let installation = settings.installation.as_ref().filter(|_| settings.consent.is_yes());
+    let installation = settings.installation.as_ref().filter(|_| settings.watch.state().is_yes());
     let product = &settings.product;
     let obstacle = installation.and_then(|found| obstacle(found, product.free_disk_min, product.quota));
     let all: Vec<_> = known.into_iter().chain(obstacle).collect();

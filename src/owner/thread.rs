@@ -6,21 +6,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError, unbounded};
 
 use super::engine::Engine;
+use super::erase::erase;
 use super::flush::FlushReport;
 use super::lock::{self, Ownership};
 use super::settings::Route;
 use crate::clock;
+use crate::consent::{State, Watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
 use crate::journal::oldest;
 use crate::limits::{
-    OWNER_AGE_MIN, OWNER_CHECK_EVERY, OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS, OWNER_WAIT_EVERY,
+    CONSENT_GAP, CONSENT_GRACE, CONSENT_LOOK_EVERY, ERASE_WAIT, OWNER_AGE_MIN, OWNER_CHECK_EVERY,
+    OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS, OWNER_WAIT_EVERY,
 };
 use crate::process;
-use crate::product::Quota;
+use crate::product::{Mode, Quota};
 use crate::spool::{Ledger, is_usable};
 
 /// How long a request may still take when the process ends and nobody waits for the network.
@@ -51,16 +54,32 @@ struct Store {
     installation: Installation,
     route: Option<Route>,
     quota: Quota,
+    watch: Arc<Watch>,
     control: Receiver<Request>,
     /// A milestone stands in a free journal.
     bell: Receiver<()>,
     stopping: Arc<AtomicBool>,
 }
 
+/// Why the thread does something.
+enum Woken {
+    /// Somebody wants everything delivered.
+    Asked(Request),
+    /// A milestone stands in a free journal.
+    Rung,
+    /// It is time to, or another answer holds than before.
+    Looks,
+}
+
+/// Nobody can ask any more.
+struct Gone;
+
 /// Why the engine stopped.
 enum Left {
-    /// Somebody else needs the store.
+    /// Somebody else needs the store, or events now go farther than before, or less far.
     HandedOver,
+    /// Nothing is delivered any more, by somebody's word.
+    Refused,
     /// The process ends.
     Stopped,
 }
@@ -71,6 +90,7 @@ impl StoreThread {
         installation: Installation,
         route: Option<Route>,
         quota: Quota,
+        watch: Arc<Watch>,
         bell: Receiver<()>,
     ) -> io::Result<Self> {
         let (control, receiver) = unbounded();
@@ -78,7 +98,7 @@ impl StoreThread {
         let stopping = Arc::new(AtomicBool::new(false));
         let (latch, stop) = (ended.clone(), stopping.clone());
         process::spawn("store", move || {
-            Store { installation, route, quota, control: receiver, bell, stopping: stop }.run();
+            Store { installation, route, quota, watch, control: receiver, bell, stopping: stop }.run();
             latch.open();
         })?;
         Ok(Self { control, stopping, ended })
@@ -122,22 +142,31 @@ impl StoreThread {
 impl Store {
     fn run(self) {
         // A process that lives shorter than this pays nothing for the store.
-        let mut wait = OWNER_AGE_MIN;
-        let mut said = String::new();
+        let mut due = clock::monotonic() + OWNER_AGE_MIN;
+        let (mut said, mut erased) = (String::new(), false);
         loop {
-            let request = select! {
-                recv(self.control) -> request => match request {
-                    Ok(request) => Some(request),
-                    Err(_) => return,
-                },
-                recv(self.bell) -> rung => match rung {
-                    Ok(()) => None,
-                    // Nobody is left to ring, and soon nobody to ask.
-                    Err(_) => self.control.recv().ok(),
-                },
-                default(clock::wait(wait)) => None,
+            let now = clock::monotonic();
+            let (request, is_rung) = match self.next_request(due.saturating_duration_since(now)) {
+                Ok(Woken::Asked(request)) => (Some(request), false),
+                Ok(Woken::Rung) => (None, true),
+                Ok(Woken::Looks) => (None, false),
+                Err(Gone) => return,
             };
-            wait = clock::random_millis(OWNER_TRY_EVERY_MS);
+            let state = self.watch.look();
+            if !state.is_yes() {
+                if let Some(request) = request {
+                    request.answer(Err(Error::new(ErrorKind::Refused, self.watch.consent().reason)));
+                }
+                due = clock::monotonic() + self.keep_still(state, &mut erased);
+                continue;
+            }
+            erased = false;
+            let now = clock::monotonic();
+            if request.is_none() && !is_rung && now < due {
+                // Another answer than before, and it is yes.
+                continue;
+            }
+            due = now + clock::random_millis(OWNER_TRY_EVERY_MS);
             let worked = catch_unwind(AssertUnwindSafe(|| self.hold(request)));
             match worked {
                 Ok(Ok(Some(Left::Stopped))) => return,
@@ -153,6 +182,39 @@ impl Store {
                 Err(_) => log::error!("the store thread panicked; it opens the spool anew"),
             }
         }
+    }
+
+    /// Waits for somebody who wants everything delivered, for a milestone, or for another answer than before.
+    fn next_request(&self, wait: Duration) -> Result<Woken, Gone> {
+        let mut select = Select::new();
+        let (asked, rung) = (select.recv(&self.control), select.recv(&self.bell));
+        select.recv(self.watch.changes());
+        match select.ready_timeout(clock::wait(wait)) {
+            Ok(ready) if ready == asked => match self.control.try_recv() {
+                Ok(request) => Ok(Woken::Asked(request)),
+                Err(TryRecvError::Empty) => Ok(Woken::Looks),
+                Err(TryRecvError::Disconnected) => Err(Gone),
+            },
+            Ok(ready) if ready == rung => match self.bell.try_recv() {
+                Ok(()) => Ok(Woken::Rung),
+                Err(TryRecvError::Empty) => Ok(Woken::Looks),
+                // Nobody is left to ring, and soon nobody to ask.
+                Err(TryRecvError::Disconnected) => self.control.recv().map(Woken::Asked).map_err(|_| Gone),
+            },
+            Ok(_) => {
+                let _ = self.watch.changes().try_recv();
+                Ok(Woken::Looks)
+            }
+            Err(_) => Ok(Woken::Looks),
+        }
+    }
+
+    /// Does what is left to do where nothing is collected: what the installation's no deletes. Says how long to wait.
+    fn keep_still(&self, state: State, erased: &mut bool) -> Duration {
+        if state.is_refused && !*erased {
+            *erased = erase_all(&self.installation, &self.watch);
+        }
+        CONSENT_LOOK_EVERY
     }
 
     /// Takes the lock if it can be had, and works until somebody else needs it.
@@ -189,6 +251,7 @@ impl Store {
         let left = self.work(&mut engine)?;
         match left {
             Left::HandedOver => engine.hand_over()?,
+            Left::Refused => engine.close(CONSENT_GRACE)?,
             Left::Stopped => engine.close(STOP_GRACE)?,
         }
         Ok(Some(left))
@@ -214,8 +277,17 @@ impl Store {
     /// collected under another would be dropped.
     fn open(&self, ownership: Ownership) -> Result<Engine> {
         let error = |error| Error::io("make the device id in", self.installation.directory(), error);
+        let state = self.watch.look_closely();
+        if !state.is_yes() {
+            return Err(Error::new(ErrorKind::Refused, self.watch.consent().reason));
+        }
         self.installation.device_id_or_new().map_err(error)?;
-        Engine::open(&self.installation, ownership, self.route.as_ref(), self.quota)
+        Engine::open(&self.installation, ownership, self.way(state), self.quota)
+    }
+
+    /// Where events go, if they go anywhere.
+    fn way(&self, state: State) -> Option<&Route> {
+        self.route.as_ref().filter(|_| state.mode == Mode::On)
     }
 
     fn demand(&self, deadline: Instant) -> Result<Ownership> {
@@ -236,7 +308,7 @@ impl Store {
             if probe {
                 probed_at = now;
             }
-            let ends = self.stopping.load(Ordering::Relaxed);
+            let ends = self.stopping.load(Ordering::Relaxed) || !self.watch.look().is_yes();
             !ends && (!probe || !lock::somebody_waits(&installation))
         });
         match report {
@@ -263,7 +335,7 @@ impl Store {
         // An owner that cannot deliver makes room for one that can.
         let ledger = Ledger::read(&self.installation.ledger()).ok().flatten();
         let idle = ledger.and_then(|ledger| ledger.owner).is_some_and(|owner| !owner.delivers);
-        if idle && self.route.is_some() {
+        if idle && self.way(self.watch.state()).is_some() {
             let deadline = clock::monotonic() + OWNER_AGE_MIN;
             return Ok(self.demand(deadline).ok());
         }
@@ -273,7 +345,19 @@ impl Store {
     fn work(&self, engine: &mut Engine) -> Result<Left> {
         let mut probed_at = clock::monotonic();
         let mut checked_at = probed_at;
+        let mut heeded_at = probed_at;
+        let mode = self.watch.state().mode;
         loop {
+            // After a gap nobody knows how long this process was stopped.
+            let now = clock::monotonic();
+            let slept = now.duration_since(std::mem::replace(&mut heeded_at, now)) >= CONSENT_GAP;
+            let state = if slept { self.watch.look_closely() } else { self.watch.look() };
+            if !state.is_yes() {
+                return Ok(Left::Refused);
+            }
+            if state.mode != mode {
+                return Ok(Left::HandedOver);
+            }
             let busy = engine.step()? | engine.keep_quota()?;
             match self.control.try_recv() {
                 Ok(request) => self.flush(engine, &request)?,
@@ -307,6 +391,26 @@ impl Store {
             }
         }
     }
+}
+
+/// Deletes what the installation's no deletes, and says whether that is done.
+fn erase_all(installation: &Installation, watch: &Watch) -> bool {
+    match catch_unwind(AssertUnwindSafe(|| erase(installation, watch, ERASE_WAIT))) {
+        Ok(Ok(_)) => watch.is_as_read(),
+        Ok(Err(error)) => {
+            log::error!("not everything in {} could be deleted: {error}", installation.directory().display());
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Deletes what the installation's no deletes, on a thread that ends with it.
+pub(crate) fn erase_in_background(installation: Installation, watch: Arc<Watch>) -> io::Result<()> {
+    let erase = move || {
+        erase_all(&installation, &watch);
+    };
+    process::spawn("consent", erase).map(drop)
 }
 
 impl Request {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::product::{Declared, Drops, Exit, Mode, Product, Quota};
+use crate::product::{Declared, Drops, Exit, Mode, Product, Profiles, Quota, Server};
 
 /// Largest product file that is read.
 const BYTES_MAX: u64 = 1 << 20;
@@ -23,6 +23,11 @@ struct File {
     home_env: Option<String>,
     folder: Option<String>,
     opt_out_env: Option<String>,
+    setting: Option<String>,
+    local_file: Option<String>,
+    profiles: Option<ProfilesTable>,
+    server: Option<ServerTable>,
+    environment_env: Option<String>,
     events: Option<Events>,
     #[serde(default)]
     integrations: BTreeMap<String, Keys>,
@@ -43,6 +48,22 @@ struct File {
     runtime: String,
     #[serde(default)]
     runtime_version: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProfilesTable {
+    file: String,
+    default: String,
+    path_env: Option<String>,
+    name_env: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServerTable {
+    url_env: String,
+    path: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,6 +114,7 @@ impl Product {
     /// home_env = "ACME_WORKER_HOME"   # overrides home
     /// folder = "telemetry"            # the telemetry directory is <home>/<folder>
     /// opt_out_env = "ACME_TELEMETRY"  # its false words refuse
+    /// environment_env = "ACME_ENV"    # optional: what heartbeats say as their environment, else "production"
     /// events = "any"                  # or [events.NAME] tables with keys = [...]: only these are taken, and
     ///                                 # the events INTEGRATION:... of [integrations.INTEGRATION] tables alike
     /// milestones = ["first_job"]
@@ -106,6 +128,10 @@ impl Product {
     /// mode = "on"
     /// free_disk_min = 67108864        # bytes that are left to others
     /// quota = { bytes = 67108864, events = 1000000, age_days = 90, files = 4096, drop = "oldest" }
+    /// setting = "telemetry.enabled"   # what the opt-out is called in the files below
+    /// local_file = "acme.toml"        # in the working directory, for the processes started there
+    /// profiles = { file = "profiles.toml", default = "main", path_env = "ACME_PROFILES", name_env = "ACME_PROFILE" }
+    /// server = { url_env = "ACME_URL", path = "settings" }   # asked before the first delivery
     /// exit = "leave"                  # or { spend_seconds = 2.0 }, or { spawn = "/usr/bin/milepost" }
     /// ```
     ///
@@ -165,6 +191,14 @@ impl TryFrom<File> for Product {
         product.folder = file.folder.unwrap_or(product.folder);
         product.home_env = file.home_env;
         product.opt_out_env = file.opt_out_env;
+        product.files.setting = file.setting;
+        product.files.local_file = file.local_file;
+        product.files.profiles = file.profiles.map(|table| {
+            let ProfilesTable { file, default, path_env, name_env } = table;
+            Profiles { file, default, path_env, name_env }
+        });
+        product.files.server = file.server.map(|ServerTable { url_env, path }| Server { url_env, path });
+        product.environment_env = file.environment_env;
         product.milestones = file.milestones;
         product.notice = file.notice;
         product.interactive = file.interactive_milestones;
@@ -221,6 +255,14 @@ impl From<&Product> for File {
             home_env: product.home_env,
             folder: Some(product.folder),
             opt_out_env: product.opt_out_env,
+            setting: product.files.setting,
+            local_file: product.files.local_file,
+            profiles: product.files.profiles.map(|profiles| {
+                let Profiles { file, default, path_env, name_env } = profiles;
+                ProfilesTable { file, default, path_env, name_env }
+            }),
+            server: product.files.server.map(|Server { url_env, path }| ServerTable { url_env, path }),
+            environment_env: product.environment_env,
             events: Some(events),
             integrations,
             milestones: product.milestones,
@@ -271,6 +313,7 @@ mod tests {
             home_env = "ACME_WORKER_HOME"
             folder = "usage"
             opt_out_env = "ACME_TELEMETRY"
+            environment_env = "ACME_ENV"
             milestones = ["first_job"]
             notice = "Acme collects"
             interactive_milestones = true
@@ -280,6 +323,10 @@ mod tests {
             mode = "local"
             free_disk_min = 1
             quota = { bytes = 2, events = 5, age_days = 3, files = 4, drop = "newest" }
+            setting = "telemetry.enabled"
+            local_file = "acme.toml"
+            profiles = { file = "profiles.toml", default = "main", path_env = "ACME_PROFILES" }
+            server = { url_env = "ACME_URL", path = "settings" }
             exit = { spend_seconds = 1.5 }
             runtime = "python"
             runtime_version = "3.12.1"
@@ -290,9 +337,22 @@ mod tests {
             "#,
         )
         .unwrap();
-        assert_eq!(product.directory(None).unwrap(), Path::new("/srv/acme/usage"));
+        let home = product.home_directory(None).unwrap();
+        assert_eq!(product.directory_in(&home), Path::new("/srv/acme/usage"));
+        let profiles = Profiles {
+            file: "profiles.toml".into(),
+            default: "main".into(),
+            path_env: Some("ACME_PROFILES".into()),
+            name_env: None,
+        };
+        assert_eq!(product.files.profiles, Some(profiles));
+        let server = Server { url_env: "ACME_URL".into(), path: "settings".into() };
+        assert_eq!(product.files.server, Some(server));
+        assert_eq!(product.files.setting.as_deref(), Some("telemetry.enabled"));
+        assert_eq!(product.files.local_file.as_deref(), Some("acme.toml"));
         assert_eq!((product.name.as_str(), product.version.as_str()), ("acme-worker", "1.4.0"));
         assert_eq!(product.opt_out_env.as_deref(), Some("ACME_TELEMETRY"));
+        assert_eq!(product.environment_env.as_deref(), Some("ACME_ENV"));
         assert_eq!(product.endpoint.as_deref(), Some("http://127.0.0.1:4318/v1/logs"));
         assert_eq!(product.mode, Mode::Local);
         let age = Duration::from_secs(3 * 86_400);
@@ -314,7 +374,9 @@ mod tests {
             assert_eq!(Product::from_toml(&product.to_toml().unwrap()).unwrap(), product);
         }
         let prefect = Product::from_toml(&Product::prefect("3.8.8").to_toml().unwrap()).unwrap();
-        assert_eq!(prefect.directory(None), Product::prefect("3.8.8").directory(None));
+        let directory = |product: &Product| product.directory_in(&product.home_directory(None).unwrap());
+        assert_eq!(directory(&prefect), directory(&Product::prefect("3.8.8")));
+        assert_eq!(prefect.files, Product::prefect("3.8.8").files);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 mod declared;
 mod exit;
 mod file;
+mod files;
+mod heartbeat;
 mod mode;
 mod prefect;
 mod quota;
@@ -20,9 +22,11 @@ use crate::limits::FREE_DISK_BYTES_MIN;
 
 pub(crate) use declared::{Declared, Integrations, Keys};
 pub use exit::Exit;
+pub(crate) use files::{Profiles, Server, SettingsFiles};
+pub use heartbeat::ServerInfo;
+pub(crate) use heartbeat::{HEARTBEAT, Pulse, SESSION_ID, SESSION_START};
 pub use mode::Mode;
 pub(crate) use mode::{DEFAULT, LOCAL};
-pub(crate) use prefect::HEARTBEAT;
 pub(crate) use quota::{Drops, Quota};
 
 /// The product whose usage is reported: its name on the wire, its telemetry directory, what it declares.
@@ -48,6 +52,8 @@ pub struct Product {
     pub(crate) home_env: Option<String>,
     pub(crate) folder: String,
     pub(crate) opt_out_env: Option<String>,
+    pub(crate) files: SettingsFiles,
+    pub(crate) environment_env: Option<String>,
     pub(crate) declared: Declared,
     pub(crate) milestones: BTreeSet<String>,
     pub(crate) notice: Option<String>,
@@ -76,6 +82,8 @@ impl Product {
             home_env: None,
             folder: "telemetry".into(),
             opt_out_env: None,
+            files: SettingsFiles::default(),
+            environment_env: None,
             declared: Declared::Any,
             milestones: BTreeSet::new(),
             notice: None,
@@ -129,6 +137,61 @@ impl Product {
     #[must_use]
     pub fn opt_out_env(mut self, variable: impl Into<String>) -> Self {
         self.opt_out_env = Some(variable.into());
+        self
+    }
+
+    /// What the opt-out is called in the product's own settings, in parts: `telemetry.enabled`. In profiles the
+    /// name of [`Product::opt_out_env`] counts, too, and before it. None by default.
+    #[must_use]
+    pub fn setting(mut self, path: impl Into<String>) -> Self {
+        self.files.setting = Some(path.into());
+        self
+    }
+
+    /// A settings file of the product's own in the working directory, TOML, with [`Product::setting`] in it. It
+    /// speaks for the processes that are started there. None by default.
+    #[must_use]
+    pub fn local_file(mut self, name: impl Into<String>) -> Self {
+        self.files.local_file = Some(name.into());
+        self
+    }
+
+    /// A settings file of the product's own in its home, TOML: `active = "NAME"`, and a table `[profiles.NAME]`
+    /// each. The active profile's entry speaks for the whole installation, and `milepost config set` writes it.
+    /// `default` is active where nobody named one. Without such a file, `settings.toml` in the telemetry directory
+    /// is where a person's word stands.
+    #[must_use]
+    pub fn profiles(mut self, file: impl Into<String>, default: impl Into<String>) -> Self {
+        let (path_env, name_env) = (None, None);
+        self.files.profiles =
+            Some(Profiles { file: file.into(), default: default.into(), path_env, name_env });
+        self
+    }
+
+    /// The variables that name another file of profiles, and another profile, for one process. None by default;
+    /// they mean nothing without [`Product::profiles`].
+    #[must_use]
+    pub fn profiles_env(mut self, path: impl Into<String>, name: impl Into<String>) -> Self {
+        if let Some(profiles) = &mut self.files.profiles {
+            (profiles.path_env, profiles.name_env) = (Some(path.into()), Some(name.into()));
+        }
+        self
+    }
+
+    /// A server of the product's own: where `url_env` names one, `GET {url}/{path}` is asked before the first
+    /// delivery and every hour, and [`Product::setting`] in its JSON decides for the process that asked. None by
+    /// default.
+    #[must_use]
+    pub fn server(mut self, url_env: impl Into<String>, path: impl Into<String>) -> Self {
+        self.files.server = Some(Server { url_env: url_env.into(), path: path.into() });
+        self
+    }
+
+    /// The environment variable that says which environment a server runs in, for its heartbeats. None by default:
+    /// they say `production`.
+    #[must_use]
+    pub fn environment_env(mut self, variable: impl Into<String>) -> Self {
+        self.environment_env = Some(variable.into());
         self
     }
 
@@ -281,6 +344,28 @@ impl Product {
         if self.folder.is_empty() || !Path::new(&self.folder).components().all(plain) {
             return wrong("folder", &self.folder);
         }
+        let files = &self.files;
+        let is_bare = |name: &String| {
+            !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+        };
+        for (what, name) in [
+            ("local file", &files.local_file),
+            ("file of profiles", &files.profiles.as_ref().map(|profiles| profiles.file.clone())),
+        ] {
+            if let Some(name) = name.as_ref().filter(|name| !is_bare(name)) {
+                return wrong(what, name);
+            }
+        }
+        if let Some(setting) = files.setting.as_ref().filter(|setting| setting.split('.').any(str::is_empty))
+        {
+            return wrong("setting", setting);
+        }
+        if files.profiles.is_some() && self.opt_out_env.is_none() {
+            return wrong("file of profiles, without a variable to opt out by,", "");
+        }
+        if files.setting.is_none() && (files.local_file.is_some() || files.server.is_some()) {
+            return wrong("file or server, without the setting that counts in it,", "");
+        }
         if let Declared::Only { events, integrations } = &self.declared {
             if let Some(name) = events.keys().find(|name| !is_name(name)) {
                 return wrong("event", name);
@@ -297,13 +382,8 @@ impl Product {
         Ok(())
     }
 
-    /// The telemetry directory, or why there is none. `home` overrides the product's own.
-    pub(crate) fn directory(&self, home: Option<&Path>) -> Result<PathBuf, String> {
-        Ok(self.home_directory(home)?.join(&self.folder))
-    }
-
-    /// The product's home, or why there is none.
-    fn home_directory(&self, home: Option<&Path>) -> Result<PathBuf, String> {
+    /// The product's home, or why there is none. `home` overrides its own.
+    pub(crate) fn home_directory(&self, home: Option<&Path>) -> Result<PathBuf, String> {
         let from_env = || self.home_env.as_ref().and_then(std::env::var_os).filter(|value| !value.is_empty());
         let home = match home {
             Some(home) => home.to_path_buf(),
@@ -316,6 +396,11 @@ impl Product {
             Err(_) => home,
         };
         std::path::absolute(&home).map_err(|error| format!("{}: {error}", home.display()))
+    }
+
+    /// The telemetry directory in a home.
+    pub(crate) fn directory_in(&self, home: &Path) -> PathBuf {
+        home.join(&self.folder)
     }
 
     /// The paths of which any shows that the product was used before.
@@ -340,6 +425,12 @@ mod tests {
             (Product::new("a", "1").folder(""), "folder"),
             (Product::new("a", "1").event("no spaces", ["k"]), "event"),
             (Product::new("a", "1").milestone("no spaces"), "milestone"),
+            (Product::new("a", "1").setting("a.b").local_file("../up.toml"), "local file"),
+            (Product::new("a", "1").local_file("a.toml"), "without the setting"),
+            (Product::new("a", "1").server("A_URL", "settings"), "without the setting"),
+            (Product::new("a", "1").setting("a..b"), "setting"),
+            (Product::new("a", "1").profiles("p.toml", "d"), "without a variable"),
+            (Product::new("a", "1").opt_out_env("A").profiles("/p.toml", "d"), "file of profiles"),
             (Product::new("a", "1").integration("aws:s3", ["k"]), "integration"),
         ];
         for (product, what) in cases {
@@ -352,7 +443,9 @@ mod tests {
     #[test]
     fn the_directory_is_the_folder_in_the_home() {
         let product = Product::new("a", "1").home("/srv/a").folder("x/y");
-        assert_eq!(product.directory(None).unwrap(), Path::new("/srv/a/x/y"));
-        assert_eq!(product.directory(Some(Path::new("/tmp/b"))).unwrap(), Path::new("/tmp/b/x/y"));
+        let directory =
+            |home: Option<&str>| product.directory_in(&product.home_directory(home.map(Path::new)).unwrap());
+        assert_eq!(directory(None), Path::new("/srv/a/x/y"));
+        assert_eq!(directory(Some("/tmp/b")), Path::new("/tmp/b/x/y"));
     }
 }

@@ -1,6 +1,6 @@
 //! Prefect's telemetry as a product: <https://docs.prefect.io/concepts/telemetry>.
 
-use crate::product::{Declared, Integrations, Product};
+use crate::product::{Declared, HEARTBEAT, Integrations, Product};
 
 /// The milestones of Prefect's quick start, in the page's order.
 const MILESTONES: [&str; 5] = [
@@ -13,28 +13,34 @@ const MILESTONES: [&str; 5] = [
 
 /// What a home that was used before the telemetry came holds any of.
 const TRACES: [&str; 4] = ["profiles.toml", ".prefect.db", "prefect.db", "storage"];
-/// The event of a server's heartbeat.
-pub(crate) const HEARTBEAT: &str = "heartbeat";
 
 const NOTICE: &str = "Prefect collects anonymous usage data to improve the product.
 To opt out: PREFECT_SERVER_ANALYTICS_ENABLED=false or DO_NOT_TRACK=1
 Learn more: https://docs.prefect.io/concepts/telemetry";
 
 impl Product {
-    /// Prefect's own telemetry, in the version given: its directory, its opt-out, its milestones.
+    /// Prefect's own telemetry, in the version given: its directory, its opt-outs, its milestones.
     pub fn prefect(version: impl Into<String>) -> Self {
         let mut product = Product::new("prefect", version)
             .home("~/.prefect")
             .home_env("PREFECT_HOME")
             .folder(".sdk_telemetry")
             .opt_out_env("PREFECT_SERVER_ANALYTICS_ENABLED")
+            .setting("server.analytics_enabled")
+            .local_file("prefect.toml")
+            .profiles("profiles.toml", "ephemeral")
+            .profiles_env("PREFECT_PROFILES_PATH", "PREFECT_PROFILE")
+            .server("PREFECT_API_URL", "admin/settings")
+            .environment_env("PREFECT_API_TELEMETRY_ENVIRONMENT")
             .notice(NOTICE)
             .interactive_milestones();
         product.traces = TRACES.map(String::from).into();
         product.runtime = "python".into();
         product.milestones = MILESTONES.map(String::from).into();
+        let milestones = MILESTONES.map(|name| (name.to_owned(), [].into()));
+        let heartbeat = (HEARTBEAT.to_owned(), product.heartbeat_keys().into());
         product.declared = Declared::Only {
-            events: MILESTONES.map(|name| (name.into(), [].into())).into(),
+            events: milestones.into_iter().chain([heartbeat]).collect(),
             integrations: Integrations::any(),
         };
         product

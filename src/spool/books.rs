@@ -36,6 +36,9 @@ pub(crate) struct Books {
     /// Properties that the privacy guard left out, by its rule's word. Later than the fields above.
     #[serde(default)]
     pub(crate) guarded: BTreeMap<String, u64>,
+    /// Syncs that the disk did not do. Later than the fields above.
+    #[serde(default)]
+    pub(crate) failed_syncs: u64,
 }
 
 impl Account {
@@ -88,6 +91,7 @@ impl Books {
             }
         }
         self.undeclared += counts.undeclared;
+        self.failed_syncs += counts.failed_syncs;
         self.damaged += counts.damaged;
         for (rule, properties) in &counts.guarded {
             *self.guarded.entry(rule.clone()).or_default() += properties;
@@ -112,6 +116,7 @@ impl Books {
         }
         merge(&mut self.refused, &other.refused, with);
         merge(&mut self.guarded, &other.guarded, with);
+        self.failed_syncs = with(self.failed_syncs, other.failed_syncs);
         self.undeclared = with(self.undeclared, other.undeclared);
         self.damaged = with(self.damaged, other.damaged);
     }
@@ -158,7 +163,7 @@ mod tests {
         let removed = vec![("default".into(), DropReason::Quota as u8, 7), ("default".into(), 200, 9)];
         let (refused, guarded) =
             (vec![(0, 3), (200, 9)], vec![("path".into(), 4), ("of_tomorrow".into(), 5)]);
-        journal.count(&Counts { refused, undeclared: 2, damaged: 1, removed, guarded });
+        journal.count(&Counts { refused, undeclared: 2, damaged: 1, removed, guarded, failed_syncs: 0 });
         let redacted = [("of_tomorrow", 5), ("path", 4), ("undeclared", 2)];
         assert_eq!(journal.redacted(), redacted.map(|(rule, count)| (rule.to_owned(), count)).into());
         assert_eq!(journal.total().dropped[&DropReason::Quota], 7);

@@ -25,7 +25,7 @@ use super::{DEFAULT, LOCAL};
 use crate::block::{Block, Epoch, JournalId, Origin, OriginId, decode, encode};
 use crate::clock;
 use crate::error::{Error, ErrorKind};
-use crate::installation::{Installation, fs};
+use crate::installation::{Identity, Installation, fs};
 use crate::limits::{
     LEDGER_MILESTONES_MAX, LEDGER_TIMES_EVERY, LET_GO_EVERY, PERSIST_BLOCKS, PERSIST_BLOCKS_SMALL,
     PERSIST_ENTRIES, PERSIST_EVERY, STORE_REWRITE_AFTER, STORE_REWRITE_BYTES, STORE_SMALL_BLOCKS,
@@ -39,6 +39,8 @@ pub(crate) struct Spool {
     pub(super) epoch: Epoch,
     /// The id that the epoch follows from, where it is known.
     pub(super) device_id: Option<String>,
+    /// What the device id's file said when the spool was opened.
+    pub(super) identity: Identity,
     pub(super) store: Store,
     /// The number of the store.
     pub(super) number: u64,
@@ -188,6 +190,7 @@ impl Spool {
         blocks: u32,
         entries: u32,
     ) -> Result<(), SpoolError> {
+        self.check_epoch()?;
         changes.insert(keys::META.to_vec(), Some(encode(&self.meta)));
         changes.extend(self.lost.changes());
         changes.extend(self.fates.changes());
@@ -256,6 +259,7 @@ impl Spool {
     /// Writes the ledger. Whatever it says is durable in the store.
     pub(super) fn write_ledger(&mut self, state: State) -> Result<(), SpoolError> {
         self.persist()?;
+        self.check_epoch()?;
         self.ledger = Ledger {
             generation: self.store.generation(),
             store: self.number,
@@ -276,6 +280,25 @@ impl Spool {
         self.ledger_at = clock::monotonic();
         reached(Step::LedgerWritten);
         Ok(())
+    }
+
+    /// Whether this is still the installation that the spool was opened for. Asked before each transaction, ledger
+    /// and request: this process may have been stopped through a no and a yes.
+    ///
+    /// # Errors
+    ///
+    /// [`SpoolError::Epoch`] when it is not: what is in the spool is nobody's any more.
+    pub(crate) fn check_epoch(&mut self) -> Result<(), SpoolError> {
+        if self.identity.holds() {
+            Ok(())
+        } else {
+            Err(SpoolError::Epoch(self.installation.directory().into()))
+        }
+    }
+
+    /// Whose events are in the spool, for whoever sends them.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity.clone()
     }
 
     /// The milestones that the ledger has room for.
@@ -386,6 +409,12 @@ impl Spool {
     /// Everything that is owed and not leased, in the order of delivery.
     pub(crate) fn waiting(&self) -> Vec<Lease> {
         self.queue.free()
+    }
+
+    /// Whether events stay on this host.
+    pub(crate) fn is_local(&self, lease: &Lease) -> bool {
+        let destination = self.meta.destinations.get(lease.key.destination as usize);
+        destination.is_some_and(|destination| destination.name == LOCAL)
     }
 
     /// The block of a lease, and whose events they are.

@@ -13,10 +13,11 @@ use crate::block::{Block, Class, Counts, End, Kind, Origin, encode};
 use crate::journal::Found;
 
 /// What was found in the store's favour while some blocks were entered.
-struct Entering {
-    changes: Changes,
-    blocks: u32,
-    taken: Taken,
+pub(super) struct Entering {
+    pub(super) changes: Changes,
+    /// Blocks that came or went.
+    pub(super) blocks: u32,
+    pub(super) taken: Taken,
 }
 
 impl Spool {
@@ -33,11 +34,11 @@ impl Spool {
             self.lost.add_rest(entering.taken.id, entering.taken.next);
         }
         for found in reading.contents.from(start) {
-            if entering.blocks == most {
+            if entering.blocks >= most {
                 whole = false;
                 break;
             }
-            self.enter_found(found, &mut entering);
+            self.enter_found(found, &mut entering)?;
         }
         let Entering { mut changes, blocks, mut taken } = entering;
         taken.whole = whole;
@@ -48,15 +49,18 @@ impl Spool {
         Ok(whole)
     }
 
-    fn enter_found(&mut self, found: Found<'_>, entering: &mut Entering) {
+    fn enter_found(&mut self, found: Found<'_>, entering: &mut Entering) -> Result<(), SpoolError> {
         let (block, end) = match found {
             Found::Block { block, end } => (block, end),
             Found::Damage { end } => {
                 self.damage(&mut entering.taken);
                 entering.taken.place = end;
-                return;
+                return Ok(());
             }
-            Found::Torn => return self.damage(&mut entering.taken),
+            Found::Torn => {
+                self.damage(&mut entering.taken);
+                return Ok(());
+            }
         };
         entering.taken.place = end;
         match block.kind {
@@ -67,7 +71,7 @@ impl Spool {
                 }
                 _ => self.damage(&mut entering.taken),
             },
-            Kind::Events => self.enter_events(&block, entering),
+            Kind::Events => self.enter_events(&block, entering)?,
             Kind::Counts => match block.note::<Counts>() {
                 Ok(counts) => {
                     self.meta.books.count(&counts);
@@ -81,14 +85,16 @@ impl Spool {
             },
             Kind::Unknown(_) => {}
         }
+        Ok(())
     }
 
-    fn enter_events(&mut self, block: &Block<'_>, entering: &mut Entering) {
+    fn enter_events(&mut self, block: &Block<'_>, entering: &mut Entering) -> Result<(), SpoolError> {
         let taken = &mut entering.taken;
         if block.journal == taken.id {
             if block.first < taken.next {
                 // A copy of what was entered before.
-                return self.damage(taken);
+                self.damage(taken);
+                return Ok(());
             }
             self.skip_to(block.first, taken);
             taken.next = block.first + u32::from(block.count);
@@ -99,26 +105,35 @@ impl Spool {
             if block.journal == taken.id {
                 self.lose(block.first, taken.next, taken);
             }
-            return;
+            return Ok(());
         };
         let mut owed = self.let_in(block, taken, &mut entering.changes);
         if owed == 0 {
-            return;
+            return Ok(());
         }
         if is_carried {
             self.fates.wait(block, owed);
         }
         let destination = mode.destination();
         let events = u64::from(owed.count_ones());
-        // Another installation's milestone was reached there.
-        if block.class == Class::Milestone && !is_carried && !self.mark(block, entering) {
-            return self.accept(&mut entering.taken, destination, events, Some(DropReason::AlreadyReached));
+        // Another installation's milestone was reached there, and its heartbeat is none of ours.
+        let objection = match block.class {
+            _ if is_carried => None,
+            Class::Milestone => (!self.mark(block, entering)).then_some(DropReason::AlreadyReached),
+            Class::Latest => {
+                (!self.supersede(block, destination, entering)?).then_some(DropReason::Superseded)
+            }
+            Class::Bulk => None,
+        };
+        if objection.is_some() {
+            self.accept(&mut entering.taken, destination, events, objection);
+            return Ok(());
         }
         let taken = &mut entering.taken;
         self.accept(taken, destination, events, None);
         owed &= !self.book_ended(block, owed, destination, taken);
         if owed == 0 {
-            return;
+            return Ok(());
         }
         let sequence = self.meta.next_sequence;
         self.meta.next_sequence += 1;
@@ -141,6 +156,7 @@ impl Spool {
         entering.changes.insert(keys::entry(key), Some(owed.to_be_bytes().to_vec()));
         entering.blocks += 1;
         taken.blocks += 1;
+        Ok(())
     }
 
     /// Marks the milestone of a block; `false` when it had been reached before.

@@ -98,6 +98,11 @@ impl Exports {
         exports
     }
 
+    /// Whether this is a whole record of a bundle.
+    pub(crate) fn can_read(text: &str) -> bool {
+        unseal::<Export>(text.as_bytes()).is_ok()
+    }
+
     fn add_up(&mut self) {
         let mut all = [Addresses::default(), Addresses::default(), Addresses::default()];
         self.waiting = Addresses::default();

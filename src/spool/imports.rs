@@ -71,6 +71,11 @@ impl Imports {
         Ok(imports)
     }
 
+    /// Whether this is a whole record of what came.
+    pub(crate) fn can_read(text: &str) -> bool {
+        unseal::<Record>(text.as_bytes()).is_ok()
+    }
+
     /// Which events of a block came before.
     pub(crate) fn events(&self, block: &Block<'_>) -> u128 {
         let known = self.record.known.get(&block.journal);

@@ -47,6 +47,10 @@ pub(crate) struct Ledger {
     pub(crate) store_bytes: u64,
     pub(crate) store_oldest: Option<u64>,
     pub(crate) owner: Option<Owner>,
+    /// Files that somebody's no deletes: what is in them is booked, and whoever finds one still there removes it.
+    /// Paths in the directory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) erased: Vec<String>,
 }
 
 /// How the opening of the store went.
@@ -161,7 +165,24 @@ impl Ledger {
             store_bytes: 0,
             store_oldest: None,
             owner: None,
+            erased: Vec::new(),
         }
+    }
+
+    /// Removes what is left of the files that a no deletes: something in one of the directories, or a file that was
+    /// set aside.
+    pub(crate) fn finish_erasing(&self, installation: &Installation) -> io::Result<()> {
+        let is_ours = |name: &&String| match name.split_once('/') {
+            Some((directory, name)) => {
+                let is_plain = !name.contains('/') && !["", ".", ".."].contains(&name);
+                is_plain && ["journals", "taken", "spool"].contains(&directory)
+            }
+            None => name.starts_with("ledger.aside-"),
+        };
+        for name in self.erased.iter().filter(is_ours) {
+            fs::remove_tree(&installation.directory().join(name))?;
+        }
+        Ok(())
     }
 
     /// Reads the ledger, if there is one.

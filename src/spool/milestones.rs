@@ -15,8 +15,9 @@ use super::step::{Step, reached};
 use super::store::Changes;
 use crate::block::encode;
 use crate::clock;
+use crate::consent::Stamp;
 use crate::event::is_name;
-use crate::installation::fs::{self, Stamp};
+use crate::installation::fs;
 use crate::installation::{Milestones, MilestonesError, legible};
 use crate::limits::{MARKS_MAX, MILESTONES_BYTES_MAX, MILESTONES_LOOK_EVERY, SETTLED_AFTER};
 

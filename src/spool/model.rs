@@ -19,6 +19,8 @@ use crate::product::{Mode, Quota};
 enum Operation {
     /// A writer leaves a journal with so many events, in blocks of so many.
     Append { events: u32, a_block: u32 },
+    /// A server leaves a journal with so many latest-only events.
+    Beat { events: u32 },
     /// A writer makes room: the events of the oldest free journal go.
     Cut,
     /// Intake does so many steps.
@@ -64,6 +66,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ];
     prop_oneof![
         4 => (1..400u32, 1..60u32).prop_map(|(events, a_block)| Operation::Append { events, a_block }),
+        2 => (1..40u32).prop_map(|events| Operation::Beat { events }),
         1 => Just(Operation::Cut),
         6 => (1..5u32).prop_map(|steps| Operation::TakeIn { steps }),
         8 => (1..300usize, fate).prop_map(|(events, fate)| Operation::Lease { events, fate }),
@@ -85,6 +88,8 @@ struct World {
     intake: Intake,
     /// Every event that was ever appended.
     appended: BTreeSet<Address>,
+    /// Those of them that a newer one may take the place of.
+    beats: BTreeSet<Address>,
     /// Events that met their end, and how often anybody was told of it.
     ended: BTreeMap<Address, u32>,
     /// Whether an end may have been forgotten: a kill forgets what was not yet persisted.
@@ -103,6 +108,7 @@ impl World {
             spool: None,
             intake: Intake::default(),
             appended: BTreeSet::new(),
+            beats: BTreeSet::new(),
             ended: BTreeMap::new(),
             forgetful: false,
             losses: 0,
@@ -133,6 +139,10 @@ impl World {
     }
 
     fn append_of(&mut self, origin: &Origin, events: u32, a_block: u32) {
+        self.append_as(origin, Class::Bulk, events, a_block);
+    }
+
+    fn append_as(&mut self, origin: &Origin, class: Class, events: u32, a_block: u32) {
         let mut journal = Journal::create(&self.installation().journals(), origin).unwrap();
         let mut builder = BlockBuilder::new();
         for first in (0..events).step_by(a_block as usize) {
@@ -141,9 +151,12 @@ impl World {
                 let address = Address { journal: journal.id(), index };
                 builder.push(clock::wall_micros(), Event::new("e").with("index", index).bytes());
                 self.appended.insert(address);
+                if class == Class::Latest {
+                    self.beats.insert(address);
+                }
             }
             let mut out = Vec::new();
-            let blocks = builder.seal(journal.id(), first, Class::Bulk, origin.id(), &mut out);
+            let blocks = builder.seal(journal.id(), first, class, origin.id(), &mut out);
             journal.append(&out, blocks, count).unwrap();
         }
         self.intake.look_again();
@@ -244,6 +257,7 @@ impl World {
     fn apply(&mut self, operation: &Operation) {
         match *operation {
             Operation::Append { events, a_block } => self.append(events, a_block),
+            Operation::Beat { events } => self.append_as(&Origin::sample(), Class::Latest, events, 1),
             Operation::Cut => {
                 let directory = self.installation().journals();
                 for name in oldest(&directory, 1, |_| true).unwrap() {
@@ -323,7 +337,8 @@ impl World {
             }
         }
         self.spool().tidy(true).unwrap();
-        let lost: Vec<_> = self.appended.iter().filter(|address| !self.ended.contains_key(address)).collect();
+        let met = |address: &Address| self.ended.contains_key(address) || self.beats.contains(address);
+        let lost: Vec<_> = self.appended.iter().filter(|address| !met(address)).collect();
         assert!(lost.is_empty(), "{} of {} events vanished", lost.len(), self.appended.len());
         self.check();
         let account = self.spool().books().total();

@@ -41,12 +41,15 @@ impl Spool {
         fs::create_directories(&installation.spool())
             .map_err(SpoolError::io("make", installation.spool()))?;
         let (mut ledger, ledger_was_damaged) = read_ledger(installation, epoch)?;
+        ledger.finish_erasing(installation).map_err(SpoolError::io("clear", installation.directory()))?;
         look_for_store(installation, &mut ledger);
         clear(installation, &ledger)?;
         let opened = match open_store(installation, &mut ledger, epoch) {
             Ok(opened) => opened,
+            Err(SpoolError::Store(error)) if error.is_passing() => return Err(error.into()),
             Err(SpoolError::Store(error)) => {
-                if ledger.store > 0 {
+                // One that a no deleted is missed by nobody.
+                if ledger.store > 0 && ledger.epoch == epoch {
                     log::error!("{error}: it is set aside, and filled again from the journals taken in");
                 }
                 let open = matches!(error, StoreError::Panicked { .. } | StoreError::Locked { .. });
@@ -245,14 +248,15 @@ fn open_store(
     aside::keep_before(installation, ledger.store);
     let mut found = Found::default();
     let mut open = || Store::open(&path, ledger.generation, |key, value| found.read(key, value));
-    let store = if openings > 0 { marked(&mark, open) } else { open() }?;
-    if found.is_newer() {
+    let opened = if openings > 0 { marked(&mark, open) } else { open() };
+    if found.is_newer() || opened.as_ref().is_err_and(StoreError::is_passing) {
         // This opening did come to an end, and counts against nobody.
         ledger.state = before;
         write(ledger)?;
         aside::forget_before(installation, ledger.store);
-        return Err(SpoolError::Newer(path));
+        return Err(opened.err().map_or(SpoolError::Newer(path), SpoolError::from));
     }
+    let store = opened?;
     let inventory = found.together().map_err(wrong)?;
     if inventory.meta.epoch != epoch {
         store.close()?;
@@ -368,12 +372,16 @@ fn assemble(
     ledger: Ledger,
     (store, inventory): (Store, Inventory),
 ) -> Spool {
-    let device_id = installation.device_id().ok().flatten().filter(|id| Epoch::of(id) == epoch);
+    let stands_there = installation.device_id().ok().flatten();
+    let device_id = stands_there.filter(|id| Epoch::of(id) == epoch);
+    // One that came meanwhile is another: that shows before the first transaction.
+    let identity = installation.identity(device_id.clone());
     let Inventory { meta, taken, queue, origins, marks, dead, lost, fates } = inventory;
     Spool {
         installation: installation.clone(),
         epoch,
         device_id,
+        identity,
         store,
         number: ledger.store,
         bytes_when_new: 0,

@@ -168,6 +168,14 @@ impl Queue {
         free.map(|(key, entry)| Lease { key: *key, events: entry.owed }).collect()
     }
 
+    /// What a destination is owed of latest-only events, and whether that stays: it is with a courier or on a bundle.
+    pub(super) fn latest(&self, destination: u16) -> Vec<(Lease, bool)> {
+        let key = |sequence| EntryKey { destination, class: Class::Latest, sequence };
+        let entries = self.entries.range(key(0)..=key(u64::MAX));
+        let stays = |entry: &Entry| entry.leased || entry.held != 0;
+        entries.map(|(key, entry)| (Lease { key: *key, events: entry.owed }, stays(entry))).collect()
+    }
+
     pub(super) fn owed(&self, destination: u16) -> Owed {
         self.owed.get(&destination).copied().unwrap_or_default()
     }

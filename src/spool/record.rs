@@ -22,6 +22,7 @@ pub(super) struct MetaRecord {
     destinations: Vec<Destination>,
     // Later than version 1's first.
     guarded: BTreeMap<String, u64>,
+    failed_syncs: u64,
 }
 
 /// The books as they were first.
@@ -36,17 +37,26 @@ struct FirstBooks {
 impl From<Meta> for MetaRecord {
     fn from(meta: Meta) -> Self {
         let Meta { version, epoch, books, next_sequence, next_dead, destinations } = meta;
-        let Books { accounts, refused, undeclared, damaged, guarded } = books;
+        let Books { accounts, refused, undeclared, damaged, guarded, failed_syncs } = books;
         let books = FirstBooks { accounts, refused, undeclared, damaged };
-        Self { version, epoch, books, next_sequence, next_dead, destinations, guarded }
+        Self { version, epoch, books, next_sequence, next_dead, destinations, guarded, failed_syncs }
     }
 }
 
 impl From<MetaRecord> for Meta {
     fn from(record: MetaRecord) -> Self {
-        let MetaRecord { version, epoch, books, next_sequence, next_dead, destinations, guarded } = record;
+        let MetaRecord {
+            version,
+            epoch,
+            books,
+            next_sequence,
+            next_dead,
+            destinations,
+            guarded,
+            failed_syncs,
+        } = record;
         let FirstBooks { accounts, refused, undeclared, damaged } = books;
-        let books = Books { accounts, refused, undeclared, damaged, guarded };
+        let books = Books { accounts, refused, undeclared, damaged, guarded, failed_syncs };
         Self { version, epoch, books, next_sequence, next_dead, destinations }
     }
 }
@@ -68,6 +78,7 @@ mod tests {
         assert_eq!((read.books, read.next_dead, read.destinations.len()), (meta.books.clone(), 2, 2));
 
         meta.books.guarded.insert("path".into(), 5);
+        meta.books.failed_syncs = 6;
         let read: Meta = decode_grown(&encode(&meta)).unwrap();
         assert_eq!((read.books, read.next_dead), (meta.books, 2));
     }

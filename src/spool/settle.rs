@@ -2,11 +2,11 @@
 
 use super::books::{Account, DropReason};
 use super::core::{DeadLetter, Spool, SpoolError};
-use super::keys;
+use super::keys::{self, EntryKey};
 use super::queue::{Lease, Removed};
 use super::store::Changes;
-use crate::block::{JournalId, decode, encode};
-use crate::limits::DEAD_LETTERS_MAX;
+use super::{DEFAULT, LOCAL};
+use crate::block::{JournalId, encode};
 
 /// What became of events.
 #[derive(Debug, Clone)]
@@ -50,22 +50,37 @@ impl Spool {
         Ok(())
     }
 
-    /// Keeps a dead letter, and of all of them the newest.
-    pub(super) fn bury(&mut self, letter: &DeadLetter, changes: &mut Changes) -> Result<(), SpoolError> {
-        changes.insert(keys::dead(self.meta.next_dead), Some(encode(letter)));
-        self.dead.insert(self.meta.next_dead);
-        self.meta.next_dead += 1;
-        while self.dead.len() > DEAD_LETTERS_MAX {
-            let Some(oldest) = self.dead.pop_first() else { break };
-            let value = self.store.get(&keys::dead(oldest))?;
-            if let Some(oldest) = value.and_then(|value| decode::<DeadLetter>(&value).ok()) {
-                let account = self.meta.books.account(&oldest.destination);
-                account.dead = account.dead.saturating_sub(1);
-                account.drop(DropReason::Quota, 1);
+    /// Owes to the network what was to stay on this host, and says how many events that were. Their ids stay.
+    pub(crate) fn include_local(&mut self) -> Result<u64, SpoolError> {
+        let (local, default) = (self.destination(LOCAL), self.destination(DEFAULT));
+        let waiting = self.queue.free().into_iter().filter(|lease| lease.key.destination == local);
+        let waiting: Vec<Lease> = waiting.collect();
+        let mut moved = 0;
+        for portion in waiting.chunks(self.blocks_a_transaction()) {
+            let mut changes = Changes::new();
+            for lease in portion {
+                let key = EntryKey { destination: default, ..lease.key };
+                // The new entry first: a block that nobody is owed would go.
+                if !self.queue.add_entry(key, lease.events) {
+                    continue;
+                }
+                let Some(removed) = self.queue.remove(*lease) else { continue };
+                let (journal, events) = (removed.info.journal, removed.events);
+                self.book_for(journal, LOCAL, |account| {
+                    account.accepted = account.accepted.saturating_sub(events)
+                });
+                self.book_for(journal, DEFAULT, |account| account.accepted += events);
+                if let Some(taken) = self.taken.get(&journal) {
+                    changes.insert(keys::taken(taken.id), Some(encode(taken)));
+                }
+                changes.insert(keys::entry(lease.key), None);
+                changes.insert(keys::entry(key), Some(lease.events.to_be_bytes().to_vec()));
+                moved += events;
             }
-            changes.insert(keys::dead(oldest), None);
+            self.commit(changes, 0, 2 * portion.len() as u32)?;
         }
-        Ok(())
+        self.tidy(true)?;
+        Ok(moved)
     }
 
     fn book(&mut self, lease: &Lease, removed: &Removed, outcome: &Outcome, rejected: u64) {

@@ -91,6 +91,13 @@ pub(crate) enum StoreError {
     Locked { path: PathBuf },
 }
 
+impl StoreError {
+    /// Whether it says nothing of the store: there is no room, no right or no handle, and later there may be.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if fs::is_passing(source))
+    }
+}
+
 impl Store {
     /// Makes a store with these pairs at `path`, durable with all its names.
     pub(super) fn create(path: &Path, generation: u64, pairs: Changes) -> Result<(), StoreError> {
@@ -157,6 +164,9 @@ impl Store {
                     thread::sleep(Duration::from_millis(5));
                 }
                 Err(error) if is_lock(&error) => return Err(StoreError::Locked { path: path.into() }),
+                Err(sled::Error::Io(source)) if source.raw_os_error().is_some() => {
+                    return Err(StoreError::Io { operation: "open", path: path.into(), source });
+                }
                 Err(error) => return Err(StoreError::Sled { path: path.into(), message: error.to_string() }),
             }
         };

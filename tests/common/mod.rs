@@ -4,6 +4,7 @@
 
 pub(crate) mod dice;
 pub(crate) mod host;
+pub(crate) mod prefect;
 pub(crate) mod receiver;
 pub(crate) mod store;
 pub(crate) mod worker;

@@ -31,6 +31,8 @@ pub(crate) struct Worker {
 pub(crate) enum Does {
     /// Enqueues and syncs.
     Enqueue,
+    /// Enqueues an event a millisecond, and syncs.
+    Trickle,
     /// Flushes besides, again and again.
     Deliver,
     /// The same, and tells of each step that it reaches.
@@ -50,16 +52,30 @@ pub(crate) fn body() {
     let builder = Client::builder(product).endpoint(variable::<String>("WORKER_ENDPOINT").unwrap());
     let client = builder.build().unwrap();
     let flushing = client.clone();
-    if does != "Enqueue" {
-        std::thread::spawn(move || while flushing.flush(LONG).is_ok() {});
+    if does.starts_with("Deliver") {
+        std::thread::spawn(move || {
+            loop {
+                match flushing.flush(LONG) {
+                    Err(error) if error.is_refused() => std::thread::sleep(Duration::from_millis(20)),
+                    Err(_) if flushing.is_collecting() => return,
+                    _ => {}
+                }
+            }
+        });
     }
     for number in from.. {
         while client.try_enqueue(Event::new("job_finished").with("number", number as i64)).is_err() {
-            std::thread::yield_now();
+            // It may be full, or refuse until somebody takes a no back.
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        if does == "Trickle" {
+            std::thread::sleep(Duration::from_millis(1));
         }
         // Now and then, in no rhythm that a tick has.
         if number * number % 397 == 0 {
-            client.sync(LONG).unwrap();
+            if client.sync(LONG).is_err() && !client.is_collecting() {
+                continue;
+            }
             println!("synced {number}");
             if does == "DeliverAloud" {
                 // So that what is delivered catches up with it.
@@ -114,6 +130,10 @@ impl Worker {
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines, from, synced: from, said }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits until it has synced once more.

@@ -4,7 +4,8 @@
 //! Request
 //!   ResourceLogs, one for parcels of one origin that follow each other
 //!     Resource   service.name, service.version, service.instance.id (the device id), process.runtime.name,
-//!                process.runtime.version, os.type, host.arch: from the origin alone, empty ones left out
+//!                process.runtime.version, os.type, host.arch: from the origin alone, empty ones left out;
+//!                milepost.ephemeral and milepost.container, where they are true
 //!     ScopeLogs
 //!       Scope    milepost, the version that wrote the events
 //!       LogRecord, one an event: its time, INFO, its name, and as attributes
@@ -84,12 +85,15 @@ fn resource_logs(origin: &Origin, log_records: Vec<LogRecord>) -> ResourceLogs {
         ]
     });
     let carried = carried.iter().flatten().map(|(key, value)| (*key, value.as_str()));
-    let attributes = attributes
+    let texts = attributes
         .into_iter()
         .chain(carried)
         .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| attribute(key, messages::Value::StringValue(value.to_owned())))
-        .collect();
+        .map(|(key, value)| attribute(key, messages::Value::StringValue(value.to_owned())));
+    let flags = [("milepost.ephemeral", origin.ephemeral), ("milepost.container", origin.container)];
+    let flags = flags.into_iter().filter(|(_, flag)| *flag);
+    let flags = flags.map(|(key, flag)| attribute(key, messages::Value::BoolValue(flag)));
+    let attributes = texts.chain(flags).collect();
     let scope = Scope { name: "milepost".to_owned(), version: origin.library.clone() };
     ResourceLogs { resource: Resource { attributes }, scope_logs: vec![ScopeLogs { scope, log_records }] }
 }

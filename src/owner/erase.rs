@@ -1,0 +1,383 @@
+//! What the installation's no deletes: all that was collected, unsent, and the id. What was counted stays.
+//!
+//! Whoever sees the no may do it, and several at once. The one who holds the spool is waited for, and so are
+//! writers, since each lets go by itself; but the deletion needs no lock, since a holder may be stopped for a day.
+//!
+//! The order: what there is is noted while the no is known to hold; the device id goes, and with it nothing
+//! of it can be sent any more; the ledger takes everything into account as dropped for `consent`, and names the
+//! files; the files go; the ledger is left with counters only. A crash in between costs nothing: what the ledger
+//! names is removed by whoever comes next, and is not counted again.
+//!
+//! Only what was noted is removed. Journals have names that are unique for ever; what has not is taken away by a
+//! rename, and put back where it turns out to be another thing than the one that was noted. So a deleter that was
+//! stopped through the no and a later yes harms nothing that was collected since.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::census::{self, Census};
+use super::lock;
+use crate::block::Epoch;
+use crate::clock;
+use crate::consent::Watch;
+use crate::installation::{Installation, fs};
+use crate::limits::OWNER_WAIT_EVERY;
+use crate::spool::{DropReason, Ledger};
+
+/// What was there when the no held.
+struct Noted {
+    /// The device id's file, kept open so that no other file can be taken for it, and what stood in it.
+    device_id: Option<(File, String)>,
+    /// Of the device id and of the ledger.
+    epochs: Vec<Epoch>,
+    /// Whether the ledger says more than counters.
+    is_ledger_left: bool,
+    /// Journals and whatever else lies beside them, which have names of their own.
+    files: Vec<PathBuf>,
+    /// Directories whose names others may come to have, kept open like the id.
+    directories: Vec<(File, PathBuf)>,
+}
+
+/// Deletes what a no deletes, if the installation's no holds, waiting for those who let go by themselves at most so
+/// long. Says how many events were dropped; `None` where there is nothing, or the no does not hold any more.
+///
+/// # Errors
+///
+/// Those of the file system. What could be deleted is deleted.
+pub(super) fn erase(installation: &Installation, watch: &Watch, wait: Duration) -> io::Result<Option<u64>> {
+    if !watch.state().is_refused || !installation.exists() {
+        return Ok(None);
+    }
+    let noted = Noted::take(installation)?;
+    // What was noted was collected before a no only if that still holds now.
+    if noted.is_empty() || !watch.is_as_read() {
+        return Ok(None);
+    }
+    noted.erase(installation, clock::monotonic() + wait)
+}
+
+impl Noted {
+    /// Deletes what was noted, unless somebody was granted it since.
+    fn erase(&self, installation: &Installation, deadline: Instant) -> io::Result<Option<u64>> {
+        let _locks = lock::for_erasing(installation, deadline);
+        wait_for_writers(installation, deadline);
+        if !self.is_current(installation) {
+            return Ok(None);
+        }
+        self.take_device_id_away(installation)?;
+        let (mut ledger, dropped) = settle(installation);
+        ledger.erased = self.names(installation);
+        if !self.is_current(installation) {
+            return Ok(None);
+        }
+        let path = installation.ledger();
+        // Deleting matters more than counting: a full disk is no reason to keep anything.
+        let written = ledger.write(&path);
+        let mut failed = None;
+        for path in &self.files {
+            failed = failed.or(fs::remove_tree(path).err());
+        }
+        for (directory, path) in &self.directories {
+            failed = failed.or(take_away(path, directory, |_| true).err());
+        }
+        for directory in [installation.journals(), installation.taken(), installation.spool()] {
+            // Where there is one.
+            let _ = fs::sync_directory(&directory);
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        written?;
+        // Somebody who was granted it since has written another one.
+        if self.is_current(installation) && Ledger::read(&path).is_ok_and(|now| now.as_ref() == Some(&ledger))
+        {
+            Ledger { erased: Vec::new(), ..ledger }.write(&path)?;
+        }
+        fs::sync_directory(installation.directory())?;
+        log::info!("{} events and the device id were deleted: somebody said no", dropped);
+        Ok(Some(dropped))
+    }
+}
+
+impl Noted {
+    fn take(installation: &Installation) -> io::Result<Self> {
+        let mut noted = Self {
+            device_id: None,
+            epochs: Vec::new(),
+            is_ledger_left: false,
+            files: Vec::new(),
+            directories: Vec::new(),
+        };
+        let path = device_id(installation);
+        if let Ok(file) = fs::open_to_read(&path) {
+            let text = fs::read_to_limit(&path, 1 << 10).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text).trim().to_owned();
+            noted.epochs.push(Epoch::of(&text));
+            noted.device_id = Some((file, text));
+        }
+        let ledger = Ledger::read(&installation.ledger()).ok().flatten();
+        noted.is_ledger_left = ledger.as_ref().is_some_and(|ledger| ledger.epoch != Epoch::of(""));
+        noted.epochs.extend(ledger.map(|ledger| ledger.epoch));
+        for directory in [installation.journals(), installation.taken()] {
+            noted.files.extend(entries(&directory)?);
+        }
+        // What was set aside holds what was collected, too.
+        let is_aside = |path: &Path| name_of(path).starts_with("ledger.aside-");
+        noted.files.extend(entries(installation.directory())?.into_iter().filter(|path| is_aside(path)));
+        let mut directories = entries(&installation.spool())?;
+        // With names that the next epoch has, too; the last is a file.
+        directories.extend([installation.exports(), installation.imports(), installation.session()]);
+        for path in directories {
+            match File::open(&path) {
+                Ok(directory) => noted.directories.push((directory, path)),
+                Err(error) if is_gone(&error) => {}
+                // A link that leads nowhere, or nothing that can be opened: it has no name that others take.
+                Err(_) => noted.files.push(path),
+            }
+        }
+        Ok(noted)
+    }
+
+    fn is_empty(&self) -> bool {
+        let is_bare = self.device_id.is_none() && self.files.is_empty() && self.directories.is_empty();
+        is_bare && !self.is_ledger_left
+    }
+
+    /// Whether what stands in the directory is still what was noted, and nothing of a later installation.
+    fn is_current(&self, installation: &Installation) -> bool {
+        let id = match installation.device_id() {
+            Ok(Some(id)) => self.epochs.contains(&Epoch::of(&id)),
+            Ok(None) => true,
+            Err(_) => self.device_id.is_some(),
+        };
+        let nobody = Epoch::of("");
+        let ledger = match Ledger::read(&installation.ledger()) {
+            Ok(Some(ledger)) => ledger.epoch == nobody || self.epochs.contains(&ledger.epoch),
+            // A newer or a damaged one goes, too.
+            Ok(None) | Err(_) => true,
+        };
+        id && ledger
+    }
+
+    fn take_device_id_away(&self, installation: &Installation) -> io::Result<()> {
+        let Some((file, text)) = &self.device_id else { return Ok(()) };
+        take_away(&device_id(installation), file, |path| {
+            let now = fs::read_to_limit(path, 1 << 10).unwrap_or_default();
+            String::from_utf8_lossy(&now).trim() == text
+        })?;
+        fs::sync_directory(installation.directory())
+    }
+
+    /// The files that the ledger names: those whose names nobody else will have.
+    fn names(&self, installation: &Installation) -> Vec<String> {
+        let all = self.files.iter().chain(self.directories.iter().map(|(_, path)| path));
+        let relative = all.filter_map(|path| path.strip_prefix(installation.directory()).ok()?.to_str());
+        relative.filter(|name| !["exports", "imports"].contains(name)).map(str::to_owned).collect()
+    }
+}
+
+/// The ledger with counters only, and how many events were dropped.
+fn settle(installation: &Installation) -> (Ledger, u64) {
+    let Census { mut books, ledger, .. } = Census::take(installation);
+    let mut dropped = 0;
+    for account in books.accounts.values_mut() {
+        let gone = account.waiting() + std::mem::take(&mut account.dead);
+        account.drop(DropReason::Consent, gone);
+        dropped += gone;
+    }
+    let numbers = entries(&installation.spool()).unwrap_or_default();
+    let newest = numbers.iter().filter_map(|path| name_of(path).parse::<u64>().ok()).max().unwrap_or(0);
+    let (generation, store) = ledger.map_or((0, 0), |ledger| (ledger.generation, ledger.store));
+    // The number stays, so that no later store has the name of one that is deleted.
+    let ledger = Ledger { generation, store: store.max(newest), books, ..Ledger::new(Epoch::of("")) };
+    (ledger, dropped)
+}
+
+/// Takes what stands at `path` away and removes it, if it is the file that was noted; anything else is put back.
+fn take_away(path: &Path, noted: &File, is_it: impl Fn(&Path) -> bool) -> io::Result<()> {
+    if !fs::is_at(noted, path) || !is_it(path) {
+        return Ok(());
+    }
+    let hidden = path.with_file_name(format!(".erased-{}", Uuid::new_v4().simple()));
+    match std::fs::rename(path, &hidden) {
+        Err(error) if is_gone(&error) => return Ok(()),
+        renamed => renamed?,
+    }
+    if fs::is_at(noted, &hidden) && is_it(&hidden) {
+        return fs::remove_tree(&hidden);
+    }
+    // Somebody was granted it in this very moment.
+    match std::fs::hard_link(&hidden, path) {
+        Ok(()) => fs::remove(&hidden),
+        Err(_) if fs::is_directory(&hidden) => std::fs::rename(&hidden, path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until writers have let go of their journals.
+fn wait_for_writers(installation: &Installation, deadline: Instant) {
+    while clock::monotonic() < deadline && !census::held_journals(installation).is_empty() {
+        std::thread::sleep(clock::wait(OWNER_WAIT_EVERY));
+    }
+}
+
+fn device_id(installation: &Installation) -> PathBuf {
+    installation.directory().join("device_id")
+}
+
+/// What lies in a directory; nothing where there is none.
+fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    if !fs::is_directory(directory) {
+        return Ok(Vec::new());
+    }
+    std::fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).collect()
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Event;
+    use crate::block::{BlockBuilder, Class, Origin};
+    use crate::journal::Journal;
+
+    fn installation() -> (tempfile::TempDir, Installation) {
+        let directory = tempfile::tempdir().unwrap();
+        let installation = Installation::new(directory.path().join("telemetry"));
+        installation.create().unwrap();
+        (directory, installation)
+    }
+
+    /// A free journal with two events, collected under the id that the installation has, or gets.
+    fn collect(installation: &Installation) -> PathBuf {
+        let device_id = installation.device_id_or_new().unwrap();
+        let origin = Origin { device_id, ..Origin::sample() };
+        let mut journal = Journal::create(&installation.journals(), &origin).unwrap();
+        let (mut builder, mut block) = (BlockBuilder::new(), Vec::new());
+        (0..2).for_each(|number| builder.push(7, Event::new("e").with("number", number).bytes()));
+        builder.seal(journal.id(), 0, Class::Bulk, journal.origin, &mut block);
+        journal.append(&block, 1, 2).unwrap();
+        journal.path.clone()
+    }
+
+    fn erase(noted: &Noted, installation: &Installation) -> Option<u64> {
+        noted.erase(installation, clock::monotonic()).unwrap()
+    }
+
+    fn dropped(installation: &Installation) -> (u64, u64) {
+        let total = Census::take(installation).books.total();
+        (total.waiting(), total.dropped.get(&DropReason::Consent).copied().unwrap_or(0))
+    }
+
+    #[test]
+    fn what_was_collected_goes_and_what_was_counted_stays() {
+        let (_directory, installation) = installation();
+        let journal = collect(&installation);
+        std::fs::create_dir_all(installation.store(3).join("blobs")).unwrap();
+        for directory in [installation.exports(), installation.imports()] {
+            std::fs::create_dir(&directory).unwrap();
+            std::fs::write(directory.join("x"), "x").unwrap();
+        }
+        for kept in ["milestones.json", "notice_shown", "settings.toml"] {
+            std::fs::write(installation.directory().join(kept), "{}").unwrap();
+        }
+        std::fs::write(installation.directory().join("ledger.aside-1"), "x").unwrap();
+        std::fs::write(installation.directory().join("session"), "{}").unwrap();
+        std::fs::write(installation.journals().join("x.journal.aside-1"), "x").unwrap();
+        let noted = Noted::take(&installation).unwrap();
+        assert_eq!(erase(&noted, &installation), Some(2));
+        assert!(!journal.exists() && installation.device_id().unwrap().is_none());
+        let mut left: Vec<_> =
+            entries(installation.directory()).unwrap().iter().map(|path| name_of(path)).collect();
+        left.sort_unstable();
+        let expected = [
+            "journals",
+            "ledger",
+            "milestones.json",
+            "notice_shown",
+            "owner.lock",
+            "owner.next",
+            "settings.toml",
+            "spool",
+            "taken",
+        ];
+        assert_eq!(left, expected);
+        for directory in [installation.journals(), installation.taken(), installation.spool()] {
+            assert_eq!(entries(&directory).unwrap(), Vec::<PathBuf>::new());
+        }
+        let ledger = Ledger::read(&installation.ledger()).unwrap().unwrap();
+        assert_eq!((ledger.device_id, ledger.store, ledger.erased), (None, 3, Vec::new()));
+        assert_eq!(dropped(&installation), (0, 2));
+        assert!(Noted::take(&installation).unwrap().is_empty());
+        // What comes later is another installation's.
+        collect(&installation);
+        assert_eq!(dropped(&installation), (2, 2));
+    }
+
+    #[test]
+    fn a_deleter_that_slept_through_a_yes_harms_nothing_that_was_collected_since() {
+        let (_directory, installation) = installation();
+        collect(&installation);
+        let (sleeper, other) = (Noted::take(&installation).unwrap(), Noted::take(&installation).unwrap());
+        assert_eq!(erase(&other, &installation), Some(2));
+        let journal = collect(&installation);
+        let id = installation.device_id().unwrap();
+        let ledger = std::fs::read(installation.ledger()).unwrap();
+        assert_eq!(erase(&sleeper, &installation), None);
+        sleeper.take_device_id_away(&installation).unwrap();
+        assert_eq!(installation.device_id().unwrap(), id);
+        assert_eq!(std::fs::read(installation.ledger()).unwrap(), ledger);
+        assert!(journal.exists());
+        assert_eq!(dropped(&installation), (2, 2));
+    }
+
+    #[test]
+    fn two_deleters_count_each_event_once() {
+        let (_directory, installation) = installation();
+        collect(&installation);
+        let noted = [Noted::take(&installation).unwrap(), Noted::take(&installation).unwrap()];
+        assert_eq!(erase(&noted[0], &installation), Some(2));
+        assert_eq!(erase(&noted[1], &installation), Some(0));
+        assert_eq!(dropped(&installation), (0, 2));
+    }
+
+    /// It was killed when everything was counted and nothing was removed yet.
+    #[test]
+    fn what_a_killed_deleter_had_counted_is_removed_by_the_next_and_not_counted_again() {
+        let (_directory, installation) = installation();
+        let journal = collect(&installation);
+        let noted = Noted::take(&installation).unwrap();
+        noted.take_device_id_away(&installation).unwrap();
+        let (ledger, events) = settle(&installation);
+        assert_eq!(events, 2);
+        let ledger = Ledger { erased: noted.names(&installation), ..ledger };
+        ledger.write(&installation.ledger()).unwrap();
+        assert_eq!(dropped(&installation), (0, 2));
+        let next = Noted::take(&installation).unwrap();
+        assert_eq!(erase(&next, &installation), Some(0));
+        assert!(!journal.exists());
+        assert_eq!(dropped(&installation), (0, 2));
+    }
+
+    #[test]
+    fn a_ledger_names_nothing_outside_of_its_directory() {
+        let (directory, installation) = installation();
+        let outside = directory.path().join("mine");
+        std::fs::write(&outside, "mine").unwrap();
+        let absolute = outside.to_str().unwrap().to_owned();
+        let erased = vec!["../mine".into(), absolute, "journals/../../mine".into(), "journals".into()];
+        Ledger { erased, ..Ledger::new(Epoch::of("")) }.finish_erasing(&installation).unwrap();
+        assert!(outside.exists() && installation.journals().exists());
+    }
+}
