@@ -11,8 +11,8 @@ use prost::Message;
 
 use super::*;
 use crate::Event;
-use crate::delivery::Damage;
 use crate::block::{Address, BlockBuilder, Class, JournalId, event_id, milestone_id};
+use crate::delivery::Damage;
 use crate::delivery::{Answer, Format};
 
 type Properties = Vec<(String, Value<'static>)>;
