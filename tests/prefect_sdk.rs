@@ -1,7 +1,7 @@
 //! The promise: Prefect's own SDK and milepost share a telemetry directory. What either marked, made or showed counts
 //! for both.
 //!
-//! `tests/prefect/install` installs the SDK. It runs in a network namespace of its own, where there is no network:
+//! `tests/receivers/install` installs the SDK. It runs in a network namespace of its own, where there is no network:
 //! nothing that it would tell leaves this machine.
 
 mod common;

@@ -1,6 +1,6 @@
 //! Prefect's server, the real receiver of `prefect-events`, stores what is sent, each event once.
 //!
-//! `tests/prefect/install` installs it. What is compared is what it answers when it is asked for its events.
+//! `tests/receivers/install` installs it. What is compared is what it answers when it is asked for its events.
 
 mod common;
 

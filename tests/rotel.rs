@@ -1,6 +1,6 @@
 //! Rotel, a real OTLP receiver, takes what is sent, in both formats, and reads in it what was enqueued.
 //!
-//! `tests/rotel/install` installs it. It passes what it took on to a receiver of the test, so that what is
+//! `tests/receivers/install` installs it. It passes what it took on to a receiver of the test, so that what is
 //! compared is what Rotel read, and not what was sent to it.
 
 mod common;
