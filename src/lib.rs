@@ -50,7 +50,8 @@
 //!
 //! # Features
 //!
-//! - `tls` (default): HTTPS, by rustls.
+//! - `tls` (default): HTTPS, by rustls, and whoever Mozilla trusts.
+//! - `platform-verifier`: `tls`, and instead whoever the system trusts.
 //! - `cli` (default): the program `milepost` and all that only it needs. A program that embeds the library
 //!   turns it off.
 //!
@@ -94,4 +95,4 @@ pub use owner::{
     Admin, Changed, Checkup, DeadEvent, DeclaredEvent, DestinationStatus, Finding, FlushReport, Forgotten,
     GuardRule, OwnerStatus, PeekedEvent, Privacy, Remedy, Salvage, Setting, Status, Verdict, Waiting,
 };
-pub use product::{Exit, Mode, Product, ServerInfo};
+pub use product::{Exit, Mode, Network, Product, ServerInfo};

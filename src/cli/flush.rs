@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use milepost::{FlushReport, Format};
 
 use super::Common;
+use super::network::NetworkArgs;
 use super::output::{DONE, UNDELIVERED, print_json, print_line, thousands};
 
 #[derive(Args)]
@@ -24,6 +25,8 @@ pub(super) struct Flush {
     /// A header of every request, as 'NAME: VALUE'; it is never printed
     #[arg(long = "header", value_name = "HEADER", value_parser = header)]
     headers: Vec<(String, String)>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// How long it may take
     #[arg(long, default_value = "30s", value_parser = duration)]
     timeout: Duration,
@@ -34,7 +37,7 @@ pub(super) struct Flush {
 
 impl Flush {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
-        let mut builder = common.builder()?;
+        let mut builder = common.builder()?.network(self.network.network());
         if let Some(endpoint) = &self.endpoint {
             builder = builder.endpoint(endpoint);
         }

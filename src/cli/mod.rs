@@ -12,6 +12,7 @@ mod flush;
 mod forget;
 mod logger;
 mod milestone;
+mod network;
 mod output;
 mod peek;
 mod privacy;
