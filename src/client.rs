@@ -20,7 +20,7 @@ use crate::journal::{Channel, Reached, Slot, SyncEvery, SyncThread, Writer, Writ
 use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
 use crate::owner::{Admin, Choices, Errand, FlushReport, Settings, StoreThread, erase_in_background, refuse};
 use crate::process::{self, Process};
-use crate::product::{Mode, Product, Pulse};
+use crate::product::{Mode, Network, Product, Pulse};
 use crate::spool::known_device_id;
 
 pub use heartbeat::Heartbeat;
@@ -138,6 +138,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.choices.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// How the receiver is reached. What is not said here defaults to what the product says.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.choices.network = network;
         self
     }
 

@@ -50,7 +50,8 @@
 //!
 //! # Features
 //!
-//! - `tls` (default): HTTPS, by rustls.
+//! - `tls` (default): HTTPS, by rustls, and whoever Mozilla trusts.
+//! - `platform-verifier`: `tls`, and instead whoever the system trusts.
 //! - `cli` (default): the program `milepost` and all that only it needs. A program that embeds the library
 //!   turns it off.
 //!
@@ -98,4 +99,4 @@ pub use owner::{
     FlushReport, Forgotten, GuardRule, Imported, LineFormat, OwnerStatus, PeekedEvent, Privacy, Receipted,
     Remedy, Salvage, Selection, SentEvent, Setting, Status, Verdict, Waiting,
 };
-pub use product::{Exit, Mode, Product, ServerInfo};
+pub use product::{Exit, Mode, Network, Product, ServerInfo};

@@ -412,8 +412,11 @@ pub(crate) const AMPLITUDE_EVENTS_MAX: usize = 1_000;
 /// Most bytes of stored blocks in a request: with usual events, about 1 MiB before gzip.
 pub(crate) const BATCH_BLOCK_BYTES_MAX: u64 = 256 * KIB as u64;
 
-/// Most bytes of an answer's body that are read.
+/// Most bytes of an answer's headers, and of its body, that are read.
 pub(crate) const ANSWER_BYTES_MAX: u64 = 64 * KIB as u64;
+
+/// Most bytes of a file of certificates that are read: what a system trusts takes a quarter of it.
+pub(crate) const CERTIFICATES_BYTES_MAX: u64 = MIB as u64;
 
 /// Longest wait for a connection, its TLS included.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use milepost::{ClientBuilder, FlushReport, Format};
 
 use super::Common;
+use super::network::NetworkArgs;
 use super::output::{DONE, UNDELIVERED, print_json, print_line, thousands};
 
 #[derive(Args)]
@@ -35,6 +36,8 @@ pub(super) struct Target {
     /// printed
     #[arg(long = "header", value_name = "HEADER", value_parser = header)]
     headers: Vec<(String, String)>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Send over plain http to other hosts than this one
     #[arg(long)]
     allow_plain_http: bool,
@@ -43,7 +46,7 @@ pub(super) struct Target {
 impl Target {
     /// A builder for the product that was named, and this target.
     pub(super) fn builder(&self, common: &Common) -> anyhow::Result<ClientBuilder> {
-        let mut builder = common.builder()?;
+        let mut builder = common.builder()?.network(self.network.network());
         if let Some(endpoint) = &self.endpoint {
             builder = builder.endpoint(endpoint);
         }

@@ -17,6 +17,7 @@ mod import;
 mod inspect;
 mod logger;
 mod milestone;
+mod network;
 mod output;
 mod peek;
 mod privacy;

@@ -34,10 +34,13 @@ pub(crate) enum NoAnswer {
     #[error("the connection was closed before an answer came: does this port speak HTTP?")]
     Closed,
     #[error(
-        "no secure connection ({0}): does the port speak TLS, is the certificate valid, is this clock right?"
+        "no secure connection ({0}): does the port speak TLS, is the certificate valid and known here (ca_file), is \
+         this clock right?"
     )]
     Tls(String),
-    #[error("the proxy did not connect ({0}): look at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY")]
+    #[error(
+        "the proxy did not connect ({0}): look at the setting proxy, or at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
+    )]
     Proxy(String),
     #[error("the request was interrupted from this side")]
     Interrupted,

@@ -144,7 +144,7 @@ fn deliver(wire: &Wire, transport: &Transport, permit: &Permit, call: &Call, job
     if encoded.events == 0 {
         return report;
     }
-    let body = if format.gzip() { pack(&encoded.body) } else { encoded.body };
+    let body = if wire.gzip() { pack(&encoded.body) } else { encoded.body };
     let (permitted_at, has_left) = (Cell::new(clock::monotonic()), Cell::new(false));
     if let Err(why) = permit(transport, call) {
         report.disposition = Disposition::Retry { why, after: None, pace: Pace::Unreachable };
@@ -163,7 +163,7 @@ fn deliver(wire: &Wire, transport: &Transport, permit: &Permit, call: &Call, job
     let request = Request {
         body: &body,
         content_type: wire.content_type(),
-        gzip: format.gzip(),
+        gzip: wire.gzip(),
         headers: &encoded.headers,
         timeout: job.timeout,
         may: &may,
@@ -220,6 +220,7 @@ mod tests {
     use crate::block::{BlockBuilder, Class, JournalId, Origin};
     use crate::delivery::receiver::{Receiver, Reply};
     use crate::delivery::{Endpoint, Format};
+    use crate::product::Network;
 
     /// Long enough that no test passes because it ran out.
     const LONG: Duration = Duration::from_secs(60);
@@ -244,8 +245,8 @@ mod tests {
     fn courier(receiver: &Receiver) -> (Courier, crossbeam_channel::Receiver<Report>) {
         let endpoint = Endpoint::parse(&receiver.url("/v1/logs"), false).unwrap();
         let (reports, incoming) = crossbeam_channel::unbounded();
-        let transport = Transport::new(&endpoint, Vec::new()).unwrap();
-        let wire = Wire::new(Format::Otlp, &mut Vec::new());
+        let transport = Transport::new(&endpoint, Vec::new(), &Network::new()).unwrap();
+        let wire = Wire::new(Format::Otlp, &mut Vec::new(), true);
         (Courier::spawn(0, wire, transport, Arc::new(|_, _| Ok(())), reports).unwrap(), incoming)
     }
 
@@ -293,9 +294,9 @@ mod tests {
         let receiver = Receiver::start([]);
         let endpoint = Endpoint::parse(&receiver.url("/v1/logs"), false).unwrap();
         let (reports, incoming) = crossbeam_channel::unbounded();
-        let transport = Transport::new(&endpoint, Vec::new()).unwrap();
+        let transport = Transport::new(&endpoint, Vec::new(), &Network::new()).unwrap();
         let permit: Permit = Arc::new(|_, _| Err("nobody may".into()));
-        let wire = Wire::new(Format::Otlp, &mut Vec::new());
+        let wire = Wire::new(Format::Otlp, &mut Vec::new(), true);
         let courier = Courier::spawn(0, wire, transport, permit, reports).unwrap();
         courier.send(job(1, 1)).unwrap();
         let report = incoming.recv_timeout(LONG).unwrap();
@@ -368,7 +369,7 @@ mod tests {
     fn a_panic_is_reported_and_the_next_job_is_done() {
         let receiver = Receiver::start([]);
         let endpoint = Endpoint::parse(&receiver.url("/"), false).unwrap();
-        let transport = Transport::new(&endpoint, Vec::new()).unwrap();
+        let transport = Transport::new(&endpoint, Vec::new(), &Network::new()).unwrap();
         let (jobs, queue) = crossbeam_channel::unbounded();
         let (reports, incoming) = crossbeam_channel::unbounded();
         for id in [1, 2] {

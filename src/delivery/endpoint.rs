@@ -75,6 +75,17 @@ impl Endpoint {
         !self.loopback && self.uri.scheme_str() == Some("http")
     }
 
+    pub(super) fn is_https(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+
+    /// An address of IPv6 without its brackets, and the scheme's port where none is named.
+    pub(super) fn host_and_port(&self) -> (&str, u16) {
+        let host = self.uri.host().unwrap_or_default();
+        let port = self.uri.port_u16().unwrap_or(if self.is_https() { 443 } else { 80 });
+        (host.trim_start_matches('[').trim_end_matches(']'), port)
+    }
+
     /// The whole URL, which may hold a key: to tell endpoints apart, never to be printed.
     pub(crate) fn url(&self) -> String {
         self.uri.to_string()

@@ -1,5 +1,8 @@
 //! One POST and what came of it. The only place that names ureq.
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::mem;
@@ -7,13 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ureq::config::Config;
 pub(super) use ureq::http::Uri;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ureq::{SendBody, Timeout};
+use ureq::{Proxy, SendBody, Timeout};
 
 use super::answer::{Answer, NoAnswer, one_line, retry_after};
 use super::endpoint::Endpoint;
+use super::proxy::proxy;
 use crate::limits::{ANSWER_BODY_TIMEOUT, ANSWER_BYTES_MAX, CONNECT_TIMEOUT, REQUEST_TIMEOUT};
+use crate::product::Network;
 use crate::{Error, Result, clock};
 
 /// Headers that say how the body is packed. They are this module's to set.
@@ -28,11 +34,14 @@ const OWN_HEADERS: [HeaderName; 6] = [
 
 /// The way to one receiver: its endpoint, the headers it wants, a connection that is kept open.
 ///
-/// No redirect is followed: the events were meant for this receiver. Proxies are those of the environment
-/// (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), never for an endpoint on this machine.
+/// No redirect is followed: the events were meant for this receiver. Which proxy it goes by, see [`super::proxy`].
 pub(crate) struct Transport {
     endpoint: Endpoint,
     headers: HeaderMap,
+    /// What each agent is made with.
+    config: Config,
+    /// The proxy that was named for this receiver, or `none`.
+    proxy: Option<String>,
     /// The calls from now on. An interrupt puts another one here.
     call: Mutex<Call>,
 }
@@ -65,11 +74,42 @@ impl Transport {
     /// # Errors
     ///
     /// [`crate::ErrorKind::Invalid`] for a header that HTTP has no place for, or that says how the body is
-    /// packed. Its value is not repeated.
-    pub(crate) fn new(endpoint: &Endpoint, headers: Vec<(String, String)>) -> Result<Self> {
+    /// packed: its value is not repeated. For a file of certificates that cannot be used, and for a proxy whose URL
+    /// makes no sense.
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        headers: Vec<(String, String)>,
+        network: &Network,
+    ) -> Result<Self> {
         let headers = headers.into_iter().map(header).collect::<Result<_>>()?;
-        let call = Mutex::new(Call::new(endpoint));
-        Ok(Self { endpoint: endpoint.clone(), headers, call })
+        let proxy = network.proxy.clone();
+        let config = ureq::Agent::config_builder()
+            .user_agent(concat!("milepost/", env!("CARGO_PKG_VERSION")))
+            // A status as an error would lose the headers, and `Retry-After` with them.
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_response_header_size(ANSWER_BYTES_MAX as usize)
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_send_request(Some(REQUEST_TIMEOUT))
+            .timeout_send_body(Some(REQUEST_TIMEOUT))
+            .timeout_recv_response(Some(REQUEST_TIMEOUT))
+            .timeout_recv_body(Some(ANSWER_BODY_TIMEOUT))
+            .max_idle_connections(1)
+            .proxy(proxy_to(endpoint, proxy.as_deref())?);
+        #[cfg(feature = "tls")]
+        let config = config.tls_config(tls::config(network)?);
+        #[cfg(not(feature = "tls"))]
+        if network.ca_file.is_some() || network.client_certificate.is_some() {
+            let why =
+                "certificates are named, and this build has no TLS: build milepost with its feature `tls`";
+            return Err(Error::invalid(why));
+        }
+        let config = config.build();
+        let call = Mutex::new(Call::new(&config));
+        Ok(Self { endpoint: endpoint.clone(), headers, config, proxy, call })
     }
 
     /// A place among the calls that the next [`Transport::interrupt`] ends.
@@ -99,13 +139,16 @@ impl Transport {
         Ok(read(request.send(SendBody::from_reader(&mut body)).map_err(failed)?))
     }
 
-    /// Asks for what is at `url`, within `timeout`. It carries nothing but the question, so that any host may be
-    /// asked by plain HTTP, and a proxy never is where it is this machine.
+    /// Asks for what is at `url`, within `timeout`, as this receiver is reached. It carries nothing but the question,
+    /// so that any host may be asked by plain HTTP.
     pub(crate) fn ask(&self, call: &Call, url: &str, timeout: Duration) -> Result<Answer, NoAnswer> {
         let failed = |err| if call.is_interrupted() { NoAnswer::Interrupted } else { no_answer(err) };
-        let is_near = Endpoint::parse(url, true).is_ok_and(|endpoint| endpoint.is_loopback());
-        let request = call.agent.get(url).config().timeout_global(Some(timeout));
-        let request = if is_near { request.proxy(None) } else { request }.build();
+        let wrong = |err: Error| NoAnswer::Other(err.to_string());
+        let asked = Endpoint::parse(url, true).map_err(wrong)?;
+        // What was named for this receiver is none of a server's on this machine.
+        let proxy = self.proxy.as_deref().filter(|_| !asked.is_loopback());
+        let proxy = proxy_to(&asked, proxy).map_err(wrong)?;
+        let request = call.agent.get(url).config().timeout_global(Some(timeout)).proxy(proxy).build();
         request.call().map_err(failed).map(read)
     }
 
@@ -113,7 +156,7 @@ impl Transport {
     /// is being resolved or a connection that is being made goes on until its own time-out, and then fails
     /// without a byte having been sent.
     pub(crate) fn interrupt(&self) {
-        let next = Call::new(&self.endpoint);
+        let next = Call::new(&self.config);
         let call = mem::replace(&mut *self.call.lock().unwrap_or_else(PoisonError::into_inner), next);
         call.interrupted.store(true, Ordering::Release);
         call.agent.shutdown();
@@ -121,30 +164,25 @@ impl Transport {
 }
 
 impl Call {
-    fn new(endpoint: &Endpoint) -> Self {
-        let mut config = ureq::Agent::config_builder()
-            .user_agent(concat!("milepost/", env!("CARGO_PKG_VERSION")))
-            // A status as an error would lose the headers, and `Retry-After` with them.
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_global(Some(REQUEST_TIMEOUT))
-            .timeout_resolve(Some(CONNECT_TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_send_request(Some(REQUEST_TIMEOUT))
-            .timeout_send_body(Some(REQUEST_TIMEOUT))
-            .timeout_recv_response(Some(REQUEST_TIMEOUT))
-            .timeout_recv_body(Some(ANSWER_BODY_TIMEOUT))
-            .max_idle_connections(1);
-        if endpoint.is_loopback() {
-            config = config.proxy(None);
-        }
-        Self { agent: config.build().new_agent(), interrupted: Arc::default() }
+    fn new(config: &Config) -> Self {
+        Self { agent: config.new_agent(), interrupted: Arc::default() }
     }
 
     fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Acquire)
     }
+}
+
+/// The proxy by which an endpoint is reached.
+fn proxy_to(endpoint: &Endpoint, set: Option<&str>) -> Result<Option<Proxy>> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let read = |url: String| {
+        // Not the URL, which may hold a password.
+        let wrong =
+            |err| Error::invalid("the proxy's URL makes no sense: write http://HOST:PORT").with_source(err);
+        Proxy::new(&url).map_err(wrong)
+    };
+    proxy(endpoint, set, variable).map(read).transpose()
 }
 
 /// The body of a request, which ends in an error where it may not be sent any more.
@@ -240,132 +278,4 @@ impl fmt::Debug for Transport {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use super::*;
-    use crate::delivery::receiver::{Receiver, Reply};
-
-    /// Long enough that no test passes because it ran out.
-    const LONG: Duration = Duration::from_secs(60);
-
-    fn transport(receiver: &Receiver) -> Transport {
-        let endpoint = Endpoint::parse(&receiver.url("/v1/logs?key=s3cret"), false).unwrap();
-        Transport::new(&endpoint, vec![("X-Api-Key".into(), "s3cret".into())]).unwrap()
-    }
-
-    fn request(timeout: Duration) -> Request<'static> {
-        Request {
-            body: b"body",
-            content_type: "application/json",
-            gzip: false,
-            headers: &[],
-            timeout,
-            may: &|| true,
-        }
-    }
-
-    fn post(transport: &Transport) -> Result<Answer, NoAnswer> {
-        transport.post(&transport.call(), &request(LONG))
-    }
-
-    #[test]
-    fn a_request_is_bare_and_its_connection_is_kept() {
-        let receiver = Receiver::start([Reply::ok(""), Reply::ok("{}")]);
-        let transport = transport(&receiver);
-        assert_eq!(post(&transport).unwrap().status, 200);
-        let headers = [("idempotency-key", "7".to_owned())];
-        let packed = Request { gzip: true, headers: &headers, ..request(LONG) };
-        let answer = transport.post(&transport.call(), &packed).unwrap();
-        assert_eq!(answer.body, b"{}");
-
-        let requests = receiver.requests();
-        assert_eq!(requests.len(), 2);
-        assert_eq!(requests[0].connection, requests[1].connection);
-        assert!(
-            requests[0].head.starts_with("POST /v1/logs?key=s3cret HTTP/1.1\r\n"),
-            "{}",
-            requests[0].head
-        );
-        assert_eq!(requests[0].body, b"body");
-        assert_eq!(requests[0].header("content-type"), Some("application/json"));
-        assert_eq!(requests[0].header("content-encoding"), None);
-        assert_eq!(requests[0].header("x-api-key"), Some("s3cret"));
-        assert_eq!(requests[0].header("user-agent"), Some(concat!("milepost/", env!("CARGO_PKG_VERSION"))));
-        assert_eq!(requests[1].header("content-encoding"), Some("gzip"));
-        let keys = [0, 1].map(|number: usize| requests[number].header("idempotency-key"));
-        assert_eq!(keys, [None, Some("7")]);
-    }
-
-    #[test]
-    fn nothing_prints_a_key() {
-        let receiver = Receiver::start([]);
-        assert!(!format!("{:?}", transport(&receiver)).contains("s3cret"));
-        let endpoint = Endpoint::parse(&receiver.url("/"), false).unwrap();
-        for (name, value) in [("bad name", "v"), ("x-key", "s3cret\r\nx: y"), ("Content-Type", "text/plain")]
-        {
-            let err = Transport::new(&endpoint, vec![(name.into(), value.into())]).unwrap_err();
-            assert!(!format!("{err} {err:?}").contains("s3cret"), "{err:?}");
-        }
-    }
-
-    #[test]
-    fn headers_of_an_answer_are_read() {
-        let receiver = Receiver::start([
-            Reply::new(429, "Retry-After: 7\r\n", ""),
-            Reply::new(
-                503,
-                "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:50:37 GMT\r\n",
-                "",
-            ),
-            Reply::new(302, "Location: https://login.example.com/\r\n", ""),
-        ]);
-        let transport = transport(&receiver);
-        let answers = [(); 3].map(|()| post(&transport).unwrap());
-        assert_eq!(answers[0].retry_after, Some(Duration::from_secs(7)));
-        assert_eq!(answers[1].retry_after, Some(Duration::from_secs(60)));
-        assert_eq!(answers[2].status, 302);
-        assert_eq!(answers[2].location.as_deref(), Some("https://login.example.com/"));
-        assert_eq!(receiver.requests().len(), 3, "no redirect was followed");
-    }
-
-    #[test]
-    fn a_receiver_that_does_not_answer_is_named() {
-        let receiver = Receiver::start([Reply::Close, Reply::Never]);
-        let transport = transport(&receiver);
-        assert_eq!(post(&transport).unwrap_err(), NoAnswer::Closed);
-        let short = Duration::from_millis(50);
-        let silent = transport.post(&transport.call(), &request(short)).unwrap_err();
-        assert!(matches!(silent, NoAnswer::TimedOut(_)), "{silent:?}");
-        // A port that only a system's service could listen at, so that no other test gets it meanwhile.
-        let down = Endpoint::parse("http://127.0.0.1:1/", false).unwrap();
-        assert_eq!(post(&Transport::new(&down, Vec::new()).unwrap()).unwrap_err(), NoAnswer::Refused);
-    }
-
-    #[test]
-    fn a_body_is_read_to_its_limit_and_a_torn_one_still_is_an_answer() {
-        let receiver = Receiver::start([Reply::Endless, Reply::Torn]);
-        let transport = transport(&receiver);
-        assert_eq!(post(&transport).unwrap().body.len() as u64, ANSWER_BYTES_MAX);
-        let torn = post(&transport).unwrap();
-        assert_eq!((torn.status, &torn.body[..]), (200, &b"half"[..]));
-    }
-
-    #[test]
-    fn an_interrupt_ends_what_was_begun_and_nothing_later() {
-        let receiver = Receiver::start([Reply::Never, Reply::ok("")]);
-        let transport = transport(&receiver);
-        let early = transport.call();
-        std::thread::scope(|scope| {
-            let ended = scope.spawn(|| post(&transport));
-            receiver.wait_for_request();
-            let start = Instant::now();
-            transport.interrupt();
-            assert_eq!(ended.join().unwrap().unwrap_err(), NoAnswer::Interrupted);
-            assert!(start.elapsed() < LONG / 2);
-        });
-        let late = transport.post(&early, &request(LONG));
-        assert_eq!(late.unwrap_err(), NoAnswer::Interrupted);
-        assert_eq!(post(&transport).unwrap().status, 200);
-    }
-}
+mod tests;

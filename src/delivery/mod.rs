@@ -21,6 +21,7 @@ mod courier;
 mod disposition;
 mod endpoint;
 mod http;
+mod proxy;
 mod wire;
 
 #[cfg(test)]

@@ -82,7 +82,8 @@ impl Errand {
     /// Starts the program in a process group of its own, so that what ends this one does not end it. It is told
     /// what it needs where nobody else can read it: on its standard input and in its environment.
     fn start(&self, program: &Path) -> io::Result<()> {
-        let product = self.product.to_toml().map_err(io::Error::other)?;
+        let product = self.product.clone().network(self.route.network.clone());
+        let product = product.to_toml().map_err(io::Error::other)?;
         let home =
             self.installation.directory().ancestors().nth(Path::new(&self.product.folder).iter().count());
         let mut command = Command::new(program);

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Host, Installation, is_container, is_device_id, is_ephemeral};
 use crate::journal::Greeting;
 use crate::limits::DEVICE_ID_BYTES_MAX;
-use crate::product::{Mode, Product, Pulse};
+use crate::product::{Mode, Network, Product, Pulse};
 
 /// What a builder or a command line chose.
 #[derive(Clone, Default)]
@@ -26,6 +26,7 @@ pub(crate) struct Choices {
     pub(crate) endpoint: Option<String>,
     pub(crate) format: Option<Format>,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) network: Network,
     pub(crate) mode: Option<Mode>,
     pub(crate) plain_http: bool,
     pub(crate) interactive: Option<bool>,
@@ -54,6 +55,7 @@ pub(crate) struct Route {
     pub(crate) endpoint: Endpoint,
     pub(crate) format: Format,
     headers: Vec<(String, String)>,
+    pub(super) network: Network,
     /// Asked before each request.
     pub(crate) permit: Permit,
 }
@@ -132,7 +134,8 @@ impl Settings {
         let route = match endpoint {
             Some(endpoint) => {
                 let permit = permit::of(watch.clone());
-                let route = Route { endpoint, format, headers, permit };
+                let network = choices.network.over(&product.network);
+                let route = Route { endpoint, format, headers, network, permit };
                 route.transport()?;
                 Some(route)
             }
@@ -205,18 +208,19 @@ impl Route {
 
     pub(crate) fn transport(&self) -> Result<Transport> {
         let mut headers = self.headers.clone();
-        let _ = Wire::new(self.format, &mut headers);
-        Transport::new(&self.endpoint, headers)
+        let _ = Wire::new(self.format, &mut headers, true);
+        Transport::new(&self.endpoint, headers, &self.network)
     }
 
     /// The format, and what the headers say about it.
     pub(crate) fn wire(&self) -> Wire {
-        Wire::new(self.format, &mut self.headers.clone())
+        Wire::new(self.format, &mut self.headers.clone(), self.network.gzip != Some(false))
     }
 
     /// What tells these settings from others, without giving a key away.
     pub(crate) fn fingerprint(&self) -> String {
-        let text = format!("{} {} {:?}", self.format, self.endpoint.url(), self.headers);
+        let text =
+            format!("{} {} {:?} {:?}", self.format, self.endpoint.url(), self.headers, self.network.proxy);
         Uuid::new_v5(&Uuid::NAMESPACE_URL, text.as_bytes()).simple().to_string()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::product::{Declared, Drops, Exit, Mode, Product, Profiles, Quota, Server};
+use crate::product::{Declared, Drops, Exit, Mode, Network, Product, Profiles, Quota, Server};
 
 /// Largest product file that is read.
 const BYTES_MAX: u64 = 1 << 20;
@@ -40,6 +40,8 @@ struct File {
     used_before: Vec<String>,
     endpoint: Option<String>,
     format: Option<String>,
+    #[serde(default)]
+    network: Network,
     mode: Option<Mode>,
     free_disk_min: Option<u64>,
     quota: Option<QuotaTable>,
@@ -125,6 +127,7 @@ impl Product {
     /// runtime_version = "3.12.1"
     /// endpoint = "http://127.0.0.1:4318/v1/logs"
     /// format = "otlp"                 # or another: see `Format`
+    /// network = { ca_file = "/etc/acme/ca.pem", proxy = "none" }   # see `Network`
     /// mode = "on"
     /// free_disk_min = 67108864        # bytes that are left to others
     /// quota = { bytes = 67108864, events = 1000000, age_days = 90, files = 4096, drop = "oldest" }
@@ -205,6 +208,7 @@ impl TryFrom<File> for Product {
         product.traces = file.used_before;
         product.endpoint = file.endpoint;
         product.format = file.format;
+        product.network = file.network;
         product.mode = file.mode.unwrap_or_default();
         product.free_disk_min = file.free_disk_min.unwrap_or(product.free_disk_min);
         if let Some(table) = file.quota {
@@ -271,6 +275,7 @@ impl From<&Product> for File {
             used_before: product.traces,
             endpoint: product.endpoint,
             format: product.format,
+            network: product.network,
             mode: Some(product.mode),
             free_disk_min: Some(product.free_disk_min),
             quota: Some(QuotaTable {
@@ -320,6 +325,7 @@ mod tests {
             used_before = ["config.toml"]
             endpoint = "http://127.0.0.1:4318/v1/logs"
             format = "otlp"
+            network = { ca_file = "ca.pem", client_certificate = "c", client_key = "k", proxy = "none", gzip = false }
             mode = "local"
             free_disk_min = 1
             quota = { bytes = 2, events = 5, age_days = 3, files = 4, drop = "newest" }
@@ -354,6 +360,8 @@ mod tests {
         assert_eq!(product.opt_out_env.as_deref(), Some("ACME_TELEMETRY"));
         assert_eq!(product.environment_env.as_deref(), Some("ACME_ENV"));
         assert_eq!(product.endpoint.as_deref(), Some("http://127.0.0.1:4318/v1/logs"));
+        let network = Network::new().ca_file("ca.pem").client_certificate("c").client_key("k");
+        assert_eq!(product.network, network.proxy("none").gzip(false));
         assert_eq!(product.mode, Mode::Local);
         let age = Duration::from_secs(3 * 86_400);
         let quota = Quota { bytes: 2, events: 5, age, files: 4, drops: Drops::Newest };

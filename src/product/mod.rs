@@ -9,6 +9,7 @@ mod file;
 mod files;
 mod heartbeat;
 mod mode;
+mod network;
 mod prefect;
 mod quota;
 
@@ -27,6 +28,7 @@ pub use heartbeat::ServerInfo;
 pub(crate) use heartbeat::{HEARTBEAT, Pulse, SESSION_ID, SESSION_START};
 pub use mode::Mode;
 pub(crate) use mode::{DEFAULT, LOCAL};
+pub use network::Network;
 pub(crate) use quota::{Drops, Quota};
 
 /// The product whose usage is reported: its name on the wire, its telemetry directory, what it declares.
@@ -63,6 +65,7 @@ pub struct Product {
     pub(crate) traces: Vec<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) format: Option<String>,
+    pub(crate) network: Network,
     pub(crate) mode: Mode,
     pub(crate) free_disk_min: u64,
     pub(crate) quota: Quota,
@@ -91,6 +94,7 @@ impl Product {
             traces: Vec::new(),
             endpoint: None,
             format: None,
+            network: Network::new(),
             mode: Mode::On,
             free_disk_min: FREE_DISK_BYTES_MIN,
             quota: Quota::default(),
@@ -260,6 +264,13 @@ impl Product {
     #[must_use]
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoint = Some(url.into());
+        self
+    }
+
+    /// How the receiver is reached, as far as nobody says otherwise.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
         self
     }
 

@@ -65,6 +65,8 @@ pub(crate) struct Wire {
     key: String,
     /// Instead of the format's own.
     content_type: Option<String>,
+    /// Whether bodies are packed where the format's receivers take that.
+    packs: bool,
 }
 
 /// The body of a request.
@@ -116,14 +118,14 @@ impl Encoded {
 
 impl Wire {
     /// Takes what belongs to the format out of a destination's headers.
-    pub(crate) fn new(format: Format, headers: &mut Vec<(String, String)>) -> Self {
+    pub(crate) fn new(format: Format, headers: &mut Vec<(String, String)>, packs: bool) -> Self {
         let mut take = |name: &str| {
             let found = headers.iter().position(|(known, _)| known.trim().eq_ignore_ascii_case(name));
             found.map(|at| headers.remove(at).1.trim().to_owned())
         };
         let key = if format == Format::Amplitude { take("api-key") } else { None };
         let content_type = if format == Format::Ndjson { take("content-type") } else { None };
-        Self { format, key: key.unwrap_or_default(), content_type }
+        Self { format, key: key.unwrap_or_default(), content_type, packs }
     }
 
     /// Writes the owed events of `parcels` in their order.
@@ -132,6 +134,11 @@ impl Wire {
             Format::Amplitude => amplitude::encode(parcels, &self.key),
             format => format.encode(parcels),
         }
+    }
+
+    /// Whether bodies are packed by gzip.
+    pub(crate) fn gzip(&self) -> bool {
+        self.packs && self.format.gzip()
     }
 
     /// Bare, unless somebody said otherwise: receivers have been seen to refuse parameters.
@@ -192,7 +199,7 @@ impl Format {
     }
 
     /// Whether the format's receivers take requests packed by gzip.
-    pub(crate) fn gzip(self) -> bool {
+    fn gzip(self) -> bool {
         match self {
             Format::Otlp | Format::OtlpJson | Format::Ndjson | Format::Amplitude => true,
             Format::PrefectEvents | Format::Webhook | Format::CloudEvents => false,

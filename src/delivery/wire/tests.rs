@@ -105,7 +105,7 @@ fn amplitude_is_what_prefects_sdk_sends() {
             r#"{{"api_key":"K\"","events":[{{"device_id":"{DEVICE}","event_properties":{properties},"event_type":"first_flow_run","insert_id":"{i1}","library":"milepost/0.1.0","time":1795424400123}},{{"device_id":"{DEVICE}","event_properties":{job},"event_type":"job_finished","insert_id":"{i2}","library":"milepost/0.1.0","time":1795424400123}}],"options":{{"min_id_length":1}}}}"#
         );
         let mut headers = vec![("X-Other".into(), "1".into()), ("Api-Key".into(), " K\" ".into())];
-        let wire = Wire::new(Format::Amplitude, &mut headers);
+        let wire = Wire::new(Format::Amplitude, &mut headers, true);
         assert_eq!(text(&wire.encode(&parcels)), expected);
         assert_eq!(headers, [("X-Other".to_owned(), "1".to_owned())], "the key goes nowhere else");
         assert!(!format!("{wire:?}").contains('K'), "nor into a log");
@@ -252,10 +252,10 @@ fn every_format_reads_its_own_word_and_a_wrong_one_lists_them() {
 fn the_type_of_lines_is_a_setting_and_no_other() {
     let headers = || vec![("Content-Type".to_owned(), "application/json".to_owned())];
     let (mut lines, mut other) = (headers(), headers());
-    assert_eq!(Wire::new(Format::Ndjson, &mut lines).content_type(), "application/json");
+    assert_eq!(Wire::new(Format::Ndjson, &mut lines, true).content_type(), "application/json");
     assert_eq!(lines, []);
     assert_eq!(
-        Wire::new(Format::CloudEvents, &mut other).content_type(),
+        Wire::new(Format::CloudEvents, &mut other, true).content_type(),
         "application/cloudevents-batch+json"
     );
     assert_eq!(other.len(), 1, "the transport refuses it");

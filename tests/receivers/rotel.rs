@@ -1,62 +1,39 @@
-//! Rotel, a real OTLP receiver, takes what is sent, in both formats, and reads in it what was enqueued.
-//!
-//! `tests/rotel/install` installs it. It passes what it took on to a receiver of the test, so that what is
-//! compared is what Rotel read, and not what was sent to it.
-
-mod common;
+//! Rotel, a receiver of OTLP in both formats. It passes what it took on to a receiver of the test, so that what is
+//! compared is what Rotel read.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::process::Command;
 
-use common::receiver::{Event, Receiver, nobody_listens, url};
-use common::{Home, finish, wait_until};
 use serde_json::{Value, json};
 
-/// Set by `.ci/run`: what is not installed is then a failure.
-const REQUIRED: &str = "MILEPOST_REQUIRE_RECEIVERS";
+use super::common::receiver::{Event, Receiver, nobody_listens, url};
+use super::common::{Home, installed};
+use super::{EVENTS, Running, by_id, enqueue, event, eventually, listens};
 
-struct Rotel {
-    process: Child,
-    address: SocketAddr,
+pub(super) struct Rotel {
+    _process: Running,
+    pub(super) address: SocketAddr,
     /// Where it passes on what it took.
     behind: Receiver,
-    log: PathBuf,
 }
 
 impl Rotel {
     /// `None` where it is not installed.
-    fn start(home: &Home) -> Option<Self> {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("rotel/bin/rotel-agent");
-        if !agent.exists() {
-            assert!(std::env::var_os(REQUIRED).is_none(), "{} is missing", agent.display());
-            // Not by a macro, whose words are kept back when a test passes.
-            let skipped = b"SKIPPED: Rotel is not installed; tests/rotel/install does it\n";
-            std::io::stderr().write_all(skipped).unwrap();
-            return None;
-        }
+    pub(super) fn start(home: &Home) -> Option<Self> {
+        let agent = installed("rotel/bin/rotel-agent")?;
         let (address, grpc) = (nobody_listens(), nobody_listens());
         let behind = Receiver::good();
-        let log = home.path().join("rotel.log");
-        let process = Command::new(agent)
+        let mut command = Command::new(agent);
+        command
             .env_clear()
             .arg("start")
             .args(["--otlp-http-endpoint", &address.to_string(), "--otlp-grpc-endpoint", &grpc.to_string()])
             .args(["--exporter", "otlp", "--otlp-exporter-protocol", "http"])
             .args(["--otlp-exporter-endpoint", behind.url().strip_suffix("/v1/logs").unwrap()])
-            .args(["--debug-log", "logs", "--debug-log-verbosity", "basic"])
-            .current_dir(home.path())
-            .stdin(Stdio::null())
-            .stdout(File::create(&log).unwrap())
-            .stderr(File::options().append(true).open(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let rotel = Self { process, address, behind, log };
-        wait_until("Rotel listens", || TcpStream::connect(rotel.address).is_ok());
+            .args(["--debug-log", "logs", "--debug-log-verbosity", "basic"]);
+        let rotel = Self { _process: Running::start(home, "rotel", &mut command), address, behind };
+        eventually("Rotel listens", || listens(address));
         Some(rotel)
     }
 
@@ -65,20 +42,11 @@ impl Rotel {
     }
 
     /// What it read, once that are so many events.
-    fn read(&self, events: usize) -> BTreeMap<String, Event> {
-        wait_until(&format!("Rotel passes on {events} events; see {}", self.log.display()), || {
-            self.behind.taken().len() >= events
-        });
+    pub(super) fn read(&self, events: usize) -> BTreeMap<String, Event> {
+        eventually("Rotel passes on what it took", || self.behind.taken().len() >= events);
         let read = self.behind.taken();
         assert_eq!(read.len(), events, "each once");
         read.into_iter().map(|event| (event.id.clone(), event)).collect()
-    }
-}
-
-impl Drop for Rotel {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -99,11 +67,16 @@ fn near(read: &Value, sent: &Value) -> bool {
 }
 
 /// Events as `peek` shows them and as Rotel read them, by id.
-fn assert_same(format: &str, peeked: &[Value], read: &BTreeMap<String, Event>, device_id: &Value) {
+pub(super) fn assert_same(
+    format: &str,
+    peeked: &BTreeMap<String, Value>,
+    read: &BTreeMap<String, Event>,
+    device_id: &Value,
+) {
     let same = if format == "otlp-json" { near } else { Value::eq };
     assert_eq!(peeked.len(), read.len());
-    for event in peeked {
-        let read = &read[event["id"].as_str().unwrap()];
+    for (id, event) in peeked {
+        let read = &read[id];
         assert_eq!(read.name, event["name"]);
         let properties = serde_json::to_value(&read.properties).unwrap();
         assert!(same(&properties, &event["properties"]), "{properties} {}", event["properties"]);
@@ -123,8 +96,9 @@ fn rotel_reads_the_event_that_the_command_line_was_given() {
         let done = home.milepost(&["enqueue", "job_finished", "rows=10", "ok=true", "region=eu"]);
         assert_eq!(done.status, 0, "{done:?}");
         assert_eq!(home.status()["waiting"]["events"], 1);
-        let peeked = home.peek();
-        assert_eq!(peeked[0]["properties"], json!({"rows": 10, "ok": true, "region": "eu"}));
+        let peeked = by_id(home.peek());
+        let properties = &peeked.values().next().unwrap()["properties"];
+        assert_eq!(properties, &json!({"rows": 10, "ok": true, "region": "eu"}));
         let (exit, report) = home.flush(&rotel.url(), &["--format", format]);
         assert_eq!((exit, &report["delivered"], &report["requests"]), (0, &json!(1), &json!(1)), "{report}");
         let status = home.status();
@@ -134,26 +108,13 @@ fn rotel_reads_the_event_that_the_command_line_was_given() {
 }
 
 #[test]
-fn rotel_reads_two_thousand_events_of_every_kind_of_value() {
-    let line = |number: i64| {
-        let properties = json!({
-            "number": number,
-            "least": i64::MIN + number,
-            "ok": number % 13 != 0,
-            "seconds": number as f64 / 7.0,
-            "text": format!("grüße {number} \"quoted\" \\ \u{1} 🌍"),
-            "empty": "",
-        });
-        json!({"name": format!("job.finished:{}", number % 3), "properties": properties}).to_string() + "\n"
-    };
-    let lines: String = (0..2_000).map(line).collect();
+fn rotel_reads_ten_thousand_events_of_every_kind_of_value() {
     for format in ["otlp", "otlp-json"] {
         let home = Home::new();
         let Some(rotel) = Rotel::start(&home) else { return };
-        assert_eq!(finish(&mut home.command(&["enqueue", "--stdin"]), &lines).status, 0);
-        let peeked = home.peek();
+        let peeked = enqueue(&home, (0..EVENTS).map(event));
         let (exit, report) = home.flush(&rotel.url(), &["--format", format]);
-        assert_eq!((exit, &report["delivered"]), (0, &json!(2_000)), "{report}");
-        assert_same(format, &peeked, &rotel.read(2_000), &home.status()["device_id"]);
+        assert_eq!((exit, &report["delivered"]), (0, &json!(EVENTS)), "{report}");
+        assert_same(format, &peeked, &rotel.read(EVENTS as usize), &home.status()["device_id"]);
     }
 }
