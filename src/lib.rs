@@ -90,7 +90,7 @@ pub use admission::Refusal;
 pub use block::DropReason;
 pub use bundle::Bundle;
 pub use client::{Client, ClientBuilder, EnqueueError, Heartbeat, Stats};
-pub use delivery::Format;
+pub use delivery::{CheckStep, Checked, Format};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;

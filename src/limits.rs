@@ -397,6 +397,10 @@ pub(crate) const CARRIED_RANGES_MAX: usize = 1_024;
 
 // ---- delivery -----------------------------------------------------------------------------------
 
+/// How far this clock and a receiver's may be apart: more than a network's delay, less than what confuses a person who
+/// compares times.
+pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+
 /// Largest file with the value of a header: more than any receiver takes.
 pub(crate) const HEADER_FILE_BYTES_MAX: u64 = 64 * KIB as u64;
 

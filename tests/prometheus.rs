@@ -21,7 +21,10 @@ fn parsed(text: &str) -> BTreeMap<String, u64> {
             let (name, words) = help.split_once(' ').unwrap();
             assert!(!words.is_empty() && families.insert(name.to_owned()), "{line}");
             let kind = lines.next().unwrap().strip_prefix(&format!("# TYPE {name} ")).unwrap();
-            assert!(matches!((kind, name.ends_with("_total")), ("counter", true) | ("gauge", false)), "{line}");
+            assert!(
+                matches!((kind, name.ends_with("_total")), ("counter", true) | ("gauge", false)),
+                "{line}"
+            );
             let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
             assert!(name.bytes().all(is_plain), "{line}");
             family = name.to_owned();

@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::process::Command;
-
 use common::receiver::{Receiver, Reply, nobody_listens, url};
 use common::{Done, Home, assert_nowhere, finish};
 
@@ -14,10 +12,9 @@ struct Watched(Home);
 
 impl Watched {
     /// Runs a command that says all that it can.
-    fn run(&self, arguments: &[&str], set: impl FnOnce(&mut Command)) -> Done {
+    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Done {
         let mut command = self.0.command(arguments);
-        command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1");
-        set(&mut command);
+        command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1").envs(environment.iter().copied());
         let done = finish(&mut command, "");
         let said = format!("{}{}", done.stdout, done.stderr);
         assert!(!said.contains(SECRET), "{arguments:?} tells the secret: {said}");
@@ -53,7 +50,7 @@ fn look_around(home: &Watched) {
         &["doctor"],
     ] {
         for json in [&[][..], &["--json"]] {
-            home.run(&[arguments, json].concat(), |_| ());
+            home.run(&[arguments, json].concat(), &[]);
         }
     }
 }
@@ -69,12 +66,11 @@ fn a_header_is_in_nothing_that_is_said_or_written() {
     for format in ["otlp", "otlp-json", "ndjson", "amplitude", "webhook", "cloudevents", "prefect-events"] {
         let home = watched(3);
         for endpoint in [receiver.url(), url(nobody_listens())] {
-            let flush =
-                ["flush", "--json", "--endpoint", &endpoint, "--format", format, "--header", &header];
-            assert_eq!(home.run(&flush, |_| ()).status, 4);
+            let flush = ["flush", "--json", "--endpoint", &endpoint, "--format", format, "--header", &header];
+            assert_eq!(home.run(&flush, &[]).status, 4);
             let flush = &flush[..6];
             let headers = format!("authorization=Bearer%20{SECRET},api-key={SECRET}");
-            assert_eq!(home.run(flush, |command| drop(command.env("MILEPOST_HEADERS", &headers))).status, 4);
+            assert_eq!(home.run(flush, &[("MILEPOST_HEADERS", &headers)]).status, 4);
         }
         look_around(&home);
     }
@@ -86,11 +82,8 @@ fn a_key_in_the_query_is_in_nothing_that_is_said_or_written() {
     let receiver = Receiver::start(|_| Reply::new(403, "", "no"));
     for endpoint in [receiver.url(), url(nobody_listens())] {
         let endpoint = format!("{endpoint}?key={SECRET}");
-        assert_eq!(home.run(&["flush", "--endpoint", &endpoint], |_| ()).status, 4);
-        assert_eq!(
-            home.run(&["flush"], |command| drop(command.env("MILEPOST_ENDPOINT", &endpoint))).status,
-            4
-        );
+        assert_eq!(home.run(&["flush", "--endpoint", &endpoint], &[]).status, 4);
+        assert_eq!(home.run(&["flush"], &[("MILEPOST_ENDPOINT", &endpoint)]).status, 4);
     }
     look_around(&home);
 }
@@ -110,16 +103,12 @@ fn what_is_wrong_with_a_setting_is_said_without_it() {
     for arguments in wrong {
         for json in [&[][..], &["--json"]] {
             let arguments = [&arguments[..], json].concat();
-            assert_eq!(home.run(&arguments, |_| ()).status, 2, "{arguments:?}");
+            assert_eq!(home.run(&arguments, &[]).status, 2, "{arguments:?}");
         }
     }
     for headers in [SECRET, "a=%zzQm9yZXRzY2g", "bad name=Qm9yZXRzY2g"] {
         let arguments = ["flush", "--endpoint", &endpoint];
-        assert_eq!(
-            home.run(&arguments, |command| drop(command.env("MILEPOST_HEADERS", headers))).status,
-            2,
-            "{headers}"
-        );
+        assert_eq!(home.run(&arguments, &[("MILEPOST_HEADERS", headers)]).status, 2, "{headers}");
     }
 }
 
@@ -134,18 +123,18 @@ fn a_key_may_stand_where_fewer_can_read_it() {
         _ => Reply::new(401, "", "no"),
     });
     let file = format!("authorization: file:{}", path.display());
-    let flush = |header: &str, set: &dyn Fn(&mut Command)| {
-        home.run(&["flush", "--endpoint", &receiver.url(), "--header", header], set)
+    let flush = |header: &str, environment: &[(&str, &str)]| {
+        home.run(&["flush", "--endpoint", &receiver.url(), "--header", header], environment)
     };
-    let missing = flush("authorization: env:ACME_KEY", &|_| ());
+    let missing = flush("authorization: env:ACME_KEY", &[]);
     assert!(missing.status == 2 && missing.stderr.contains("ACME_KEY"), "{missing:?}");
     let bearer = format!("Bearer {SECRET}");
-    let from_env = flush("authorization: env:ACME_KEY", &|command| drop(command.env("ACME_KEY", &bearer)));
+    let from_env = flush("authorization: env:ACME_KEY", &[("ACME_KEY", &bearer)]);
     assert_eq!(from_env.status, 0, "{from_env:?}");
     home.0.enqueue(2);
-    assert_eq!(flush(&file, &|_| ()).status, 0);
+    assert_eq!(flush(&file, &[]).status, 0);
     std::fs::remove_file(&path).unwrap();
-    let gone = flush(&file, &|_| ());
+    let gone = flush(&file, &[]);
     assert!(gone.status == 2 && gone.stderr.contains("key cannot be read"), "{gone:?}");
     assert_eq!(home.0.status()["delivered"], 4);
 }

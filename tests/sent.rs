@@ -32,7 +32,9 @@ fn each_event_that_left_is_shown_with_its_answer() {
     let all = sent(&home, &[]);
     assert_eq!((all.len(), ids(&all)), (101, waiting));
     assert_eq!((&all[0]["name"], &all[0]["status"]), (&json!("first_job"), &json!(200)));
-    assert!(all[1..].iter().all(|event| event["name"] == "job_finished" && event["destination"] == "default"));
+    assert!(
+        all[1..].iter().all(|event| event["name"] == "job_finished" && event["destination"] == "default")
+    );
     assert_eq!(sent(&home, &["-n", "7"]), all[94..]);
     let shown = home.milepost(&["sent", "-n", "1"]);
     assert!(shown.stdout.contains(all[100]["id"].as_str().unwrap()), "{shown:?}");

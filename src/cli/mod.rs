@@ -4,6 +4,7 @@
 //! usage, 3 refused, 4 not everything was delivered in time.
 
 mod acknowledge;
+mod check;
 mod config;
 mod dead;
 mod deliver;
@@ -91,6 +92,8 @@ enum Command {
     Privacy(privacy::Privacy),
     /// Delivers now what waits
     Flush(flush::Flush),
+    /// Says whether the receiver can be reached, step by step
+    Check(check::Check),
     /// Shows what a receiver refused for good
     #[command(subcommand)]
     Dead(dead::Dead),
@@ -164,6 +167,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Sent(command) => command.run(common),
         Command::Privacy(command) => command.run(common),
         Command::Flush(command) => command.run(common),
+        Command::Check(command) => command.run(common),
         Command::Dead(command) => command.run(common),
         Command::Export(command) => command.run(common),
         Command::Inspect(command) => command.run(common),

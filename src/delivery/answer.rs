@@ -16,6 +16,8 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     /// Where a redirect points.
     pub(crate) location: Option<String>,
+    /// What the receiver's clock said, in seconds since the Unix epoch.
+    pub(crate) date: Option<i64>,
     /// The first [`crate::limits::ANSWER_BYTES_MAX`] bytes; cut short where the connection was.
     pub(crate) body: Vec<u8>,
 }
@@ -76,7 +78,7 @@ pub(super) fn retry_after(value: &str, date: Option<&str>, now: u64) -> Option<D
 }
 
 /// Seconds since the Unix epoch of `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn http_date(text: &str) -> Option<i64> {
+pub(super) fn http_date(text: &str) -> Option<i64> {
     let time = DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text.trim()).ok()?;
     Some(time.as_second())
 }

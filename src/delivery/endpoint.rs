@@ -70,6 +70,11 @@ impl Endpoint {
         self.loopback
     }
 
+    /// Whether nobody on the way can read what is sent.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+
     /// Whether others on the way can read and change what is sent, which somebody allowed.
     pub(crate) fn is_plain_to_others(&self) -> bool {
         !self.loopback && self.uri.scheme_str() == Some("http")

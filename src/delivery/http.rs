@@ -1,5 +1,6 @@
 //! One POST and what came of it. The only place that names ureq.
 
+mod stages;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -15,7 +16,8 @@ pub(super) use ureq::http::Uri;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ureq::{Proxy, SendBody, Timeout};
 
-use super::answer::{Answer, NoAnswer, one_line, retry_after};
+pub(crate) use self::stages::{Stage, Stages};
+use super::answer::{Answer, NoAnswer, http_date, one_line, retry_after};
 use super::endpoint::Endpoint;
 use super::proxy::proxy;
 use crate::limits::{ANSWER_BODY_TIMEOUT, ANSWER_BYTES_MAX, CONNECT_TIMEOUT, REQUEST_TIMEOUT};
@@ -152,6 +154,24 @@ impl Transport {
         request.call().map_err(failed).map(read)
     }
 
+    /// Sends a request, or without one asks for the head of what is there, by a connection of its own, and tells how it
+    /// came about.
+    pub(crate) fn probe(&self, what: Option<&Request<'_>>) -> (Stages, Result<Answer, NoAnswer>) {
+        let watch = stages::Watch::default();
+        let call = Call { agent: stages::watched_agent(&self.config, &watch), interrupted: Arc::default() };
+        let outcome = match what {
+            Some(request) => self.post(&call, request),
+            None => {
+                let headers = self.headers.iter();
+                let request = headers.fold(call.agent.head(self.endpoint.uri()), |request, (name, value)| {
+                    request.header(name, value)
+                });
+                request.call().map_err(no_answer).map(read)
+            }
+        };
+        (watch.stages(), outcome)
+    }
+
     /// Ends every request of the calls taken so far, within milliseconds where a connection stands. A name that
     /// is being resolved or a connection that is being made goes on until its own time-out, and then fails
     /// without a byte having been sent.
@@ -210,6 +230,7 @@ fn read(response: ureq::http::Response<ureq::Body>) -> Answer {
         retry_after: text(header::RETRY_AFTER)
             .and_then(|value| retry_after(value, text(header::DATE), clock::wall_micros())),
         location: text(header::LOCATION).map(str::to_owned),
+        date: text(header::DATE).and_then(http_date),
         body: Vec::new(),
     };
     if let Err(err) = rest.into_reader().take(ANSWER_BYTES_MAX).read_to_end(&mut answer.body) {

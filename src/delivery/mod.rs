@@ -21,6 +21,7 @@ mod courier;
 mod disposition;
 mod endpoint;
 mod http;
+mod probe;
 mod proxy;
 mod wire;
 
@@ -37,6 +38,8 @@ pub(crate) use courier::{Courier, Job, Permit, Report};
 pub(crate) use disposition::disposition;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use http::{Call, Transport};
+pub(crate) use probe::check;
+pub use probe::{CheckStep, Checked};
 pub use wire::Format;
 pub(crate) use wire::{Damage, Manifest, Wire};
 

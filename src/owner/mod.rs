@@ -6,6 +6,7 @@
 
 mod admin;
 mod census;
+mod check;
 mod checkup;
 mod config;
 mod destination;

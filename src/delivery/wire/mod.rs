@@ -198,6 +198,11 @@ impl Format {
         }
     }
 
+    /// Whether a request without events makes sense.
+    pub(crate) fn has_empty_batch(self) -> bool {
+        !matches!(self, Format::Amplitude | Format::Webhook)
+    }
+
     /// Whether the format's receivers take requests packed by gzip.
     fn gzip(self) -> bool {
         match self {
