@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use milepost::{ClientBuilder, FlushReport, Format};
 
 use super::Common;
@@ -71,6 +71,7 @@ impl Flush {
         let report = builder.admin()?.flush(self.timeout, &mut |so_far| {
             bar.set_length(so_far.delivered + so_far.dead + so_far.dropped + so_far.waiting);
             bar.set_position(so_far.delivered + so_far.dead + so_far.dropped);
+            bar.set_message(format!(", {}", HumanBytes(so_far.bytes)));
             !stop.load(Ordering::Relaxed)
         });
         bar.finish_and_clear();
@@ -127,7 +128,7 @@ pub(super) fn progress_bar(json: bool) -> ProgressBar {
     bar
 }
 
-const TEMPLATE: &str = "{bar:30} {human_pos} of {human_len} events, {per_sec}, {eta} left";
+const TEMPLATE: &str = "{bar:30} {human_pos} of {human_len} events{msg}, {per_sec}, {eta} left";
 
 /// A flag that Ctrl-C and SIGTERM set: what is under way is put in order, and it is said what is left.
 pub(super) fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
