@@ -263,8 +263,8 @@ impl Client {
                     channel.refuse_all();
                 }
                 Writer::spawn(writer, channel.clone(), sync.clone()).map_err(failed)?;
-                let (route, quota) = (settings.route.clone(), settings.product.quota);
-                let spawned = StoreThread::spawn(installation, route, quota, watch.clone(), rung);
+                let (ways, quota) = (settings.ways.clone(), settings.product.quota);
+                let spawned = StoreThread::spawn(installation, ways, quota, watch.clone(), rung);
                 store = Some(spawned.map_err(failed)?);
             }
             None => channel.refuse_all(),
@@ -273,7 +273,7 @@ impl Client {
             channel,
             sync,
             watch,
-            has_route: settings.route.is_some(),
+            has_route: settings.ways.is_open(),
             milestones,
             objection: settings.milestones_objection(),
             installation: settings.installation,

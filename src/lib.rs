@@ -31,7 +31,7 @@
 //! 3. The thread `milepost-sync` makes them durable every second, and for whoever waits in [`Client::sync`].
 //! 4. One process of all that share the directory holds the spool: its thread `milepost-store` takes
 //!    journals in as far as they are needed soon.
-//! 5. Its threads `milepost-courier-N` deliver, back off, and report; what was acked is booked and removed.
+//! 5. Its threads `milepost-courier-NAME`, one a destination, deliver, back off, and report; what was acked is booked and removed.
 //!
 //! # Consent
 //!
@@ -91,7 +91,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;
 pub use owner::{
-    Admin, Changed, Checkup, DeadEvent, DeclaredEvent, DestinationStatus, Finding, FlushReport, Forgotten,
-    GuardRule, OwnerStatus, PeekedEvent, Privacy, Remedy, Salvage, Setting, Status, Verdict, Waiting,
+    Admin, Changed, Checkup, DeadEvent, DeclaredEvent, DestinationReport, DestinationStatus, Finding,
+    FlushReport, Forgotten, GuardRule, OwnerStatus, PeekedEvent, Privacy, Remedy, Salvage, Setting, Status,
+    Verdict, Waiting,
 };
-pub use product::{Exit, Mode, Product, ServerInfo};
+pub use product::{Destination, Exit, Mode, Product, ServerInfo};

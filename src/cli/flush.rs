@@ -9,8 +9,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use milepost::{FlushReport, Format};
 
-use super::Common;
 use super::output::{DONE, UNDELIVERED, print_json, print_line, thousands};
+use super::{Common, admin};
 
 #[derive(Args)]
 pub(super) struct Flush {
@@ -24,6 +24,9 @@ pub(super) struct Flush {
     /// A header of every request, as 'NAME: VALUE'; it is never printed
     #[arg(long = "header", value_name = "HEADER", value_parser = header)]
     headers: Vec<(String, String)>,
+    /// Only this destination
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
     /// How long it may take
     #[arg(long, default_value = "30s", value_parser = duration)]
     timeout: Duration,
@@ -49,7 +52,7 @@ impl Flush {
         }
         let stop = stop_on_ctrl_c()?;
         let bar = progress_bar(common.json);
-        let report = builder.admin()?.flush(self.timeout, &mut |so_far| {
+        let report = admin(builder, self.destination.as_deref())?.flush(self.timeout, &mut |so_far| {
             bar.set_length(so_far.delivered + so_far.dead + so_far.dropped + so_far.waiting);
             bar.set_position(so_far.delivered + so_far.dead + so_far.dropped);
             !stop.load(Ordering::Relaxed)
@@ -73,6 +76,7 @@ fn print(report: &FlushReport, json: bool) -> anyhow::Result<()> {
             "bytes": report.bytes,
             "seconds": report.elapsed.as_secs_f64(),
             "reason": report.reason,
+            "destinations": report.destinations,
         }));
     }
     let mut text = format!(
@@ -90,6 +94,10 @@ fn print(report: &FlushReport, json: bool) -> anyhow::Result<()> {
         if events > 0 {
             text += &format!("; {} {what}", thousands(events));
         }
+    }
+    for destination in report.destinations.iter().filter(|_| report.destinations.len() > 1) {
+        let (delivered, waiting) = (thousands(destination.delivered), thousands(destination.waiting));
+        text += &format!("\n  {}: {delivered} delivered, {waiting} waiting", destination.name);
     }
     if let Some(reason) = &report.reason {
         text += &format!("\n{reason}");

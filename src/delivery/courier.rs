@@ -64,9 +64,9 @@ pub(crate) struct Courier {
 }
 
 impl Courier {
-    /// Starts the thread `milepost-courier-{number}`.
+    /// Starts the thread `milepost-courier-{name}`, of which the system may keep the beginning alone.
     pub(crate) fn spawn(
-        number: usize,
+        name: &str,
         wire: Wire,
         transport: Transport,
         permit: Permit,
@@ -75,7 +75,7 @@ impl Courier {
         let transport = Arc::new(transport);
         let (jobs, queue) = bounded(COURIER_JOBS_MAX);
         let (alive, ended) = bounded(0);
-        let thread = process::spawn(&format!("courier-{number}"), {
+        let thread = process::spawn(&format!("courier-{name}"), {
             let transport = transport.clone();
             move || {
                 let _alive: Sender<()> = alive;
@@ -230,7 +230,7 @@ mod tests {
         let (reports, incoming) = crossbeam_channel::unbounded();
         let transport = Transport::new(&endpoint, Vec::new()).unwrap();
         let wire = Wire::new(Format::Otlp, &mut Vec::new());
-        (Courier::spawn(0, wire, transport, Arc::new(|_, _| Ok(())), reports).unwrap(), incoming)
+        (Courier::spawn("default", wire, transport, Arc::new(|_, _| Ok(())), reports).unwrap(), incoming)
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
         let transport = Transport::new(&endpoint, Vec::new()).unwrap();
         let permit: Permit = Arc::new(|_, _| Err("nobody may".into()));
         let wire = Wire::new(Format::Otlp, &mut Vec::new());
-        let courier = Courier::spawn(0, wire, transport, permit, reports).unwrap();
+        let courier = Courier::spawn("default", wire, transport, permit, reports).unwrap();
         courier.send(job(1, 1)).unwrap();
         let report = incoming.recv_timeout(LONG).unwrap();
         assert!(format!("{:?}", report.disposition).starts_with("Retry { why: \"nobody may\""), "{report:?}");

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Select, Sender, unbounded};
 
 use super::destination::{Booking, Destination, Flight, Piece, Refusal};
 use super::lock::{self, Ownership};
-use super::settings::Route;
+use super::route::{Route, Ways};
 use crate::block::{Epoch, read_block, single};
 use crate::clock;
 use crate::delivery::{Courier, Damage, Job, Parcel, Report};
@@ -23,7 +23,7 @@ use crate::limits::{
 };
 use crate::product::Quota;
 use crate::spool::{
-    self, DEFAULT, DeadLetter, DropReason, Intake, Keeper, Ledger, Outcome, Owner, Spool, SpoolError, Step,
+    self, DeadLetter, DropReason, Intake, Keeper, Ledger, Outcome, Owner, Spool, SpoolError, Step,
     known_device_id, reached,
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Engine {
     owed_bytes_max: u64,
     /// When writers were last asked to let go of what they have.
     turned_at: Option<Instant>,
+    /// When it was last looked for what is too old.
+    aged_at: Option<Instant>,
     pub(super) requests: u64,
     pub(super) bytes: u64,
     /// Freed last, when the store is closed.
@@ -56,7 +58,7 @@ impl Engine {
     pub(super) fn open(
         installation: &Installation,
         ownership: Ownership,
-        route: Option<&Route>,
+        ways: &Ways,
         quota: Quota,
     ) -> Result<Self> {
         let mended = mend(installation)?;
@@ -64,15 +66,14 @@ impl Engine {
         let owner = Owner {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
-            delivers: route.is_some(),
+            delivers: ways.is_open(),
         };
         let mut spool = Spool::open(installation, epoch, owner)?;
         spool.count_damage(ownership.strangers + u64::from(mended))?;
+        spool.route_by(ways.routing.clone());
         let (sender, reports) = unbounded();
-        let destinations = match route {
-            Some(route) => vec![open_destination(&mut spool, DEFAULT, route, sender.clone())?],
-            None => Vec::new(),
-        };
+        let open = |route| open_destination(&mut spool, route, sender.clone());
+        let destinations = ways.routes.iter().map(open).collect::<Result<_>>()?;
         Ok(Self {
             installation: installation.clone(),
             spool,
@@ -84,6 +85,7 @@ impl Engine {
             keeper: Keeper::new(quota),
             owed_bytes_max: OWED_BYTES.min(quota.journal_bytes()),
             turned_at: None,
+            aged_at: None,
             requests: 0,
             bytes: 0,
             ownership,
@@ -117,21 +119,41 @@ impl Engine {
             let free = fs::free_bytes(self.installation.directory());
             free.unwrap_or(u64::MAX) >= INTAKE_ROOM_BYTES
         };
+        let is_empty = self.spool.is_empty();
         self.destinations.iter().any(|destination| {
             let owed = self.spool.owed(destination.number).1;
-            owed == 0 || destination.takes() && owed < self.owed_bytes_max && has_room()
+            let is_short = owed == 0 || destination.takes() && owed < self.owed_bytes_max;
+            // What others are owed takes the disk's room as well.
+            is_short && (is_empty || has_room())
         })
     }
 
     /// Drops what is above the quota. `true` where there is more to be dropped at once. Not for who is about to
     /// deliver everything.
     pub(super) fn keep_quota(&mut self) -> Result<bool> {
+        self.drop_too_old()?;
         Ok(self.spool.keep_quota(&mut self.intake, &mut self.keeper)?)
     }
 
     /// Drops what has waited too long.
     pub(super) fn drop_aged(&mut self) -> Result<()> {
         Ok(self.spool.drop_aged(&mut self.intake, &self.keeper)?)
+    }
+
+    /// Drops, now and then, what is older than its destination takes and is not with its courier: of one that is down
+    /// for long, too.
+    fn drop_too_old(&mut self) -> Result<()> {
+        let now = clock::monotonic();
+        if self.aged_at.is_some_and(|at| now.duration_since(at) < TURN_EVERY) {
+            return Ok(());
+        }
+        self.aged_at = Some(now);
+        for destination in &self.destinations {
+            if let Some(time) = destination.too_old_before() {
+                self.spool.drop_waiting_too_old(destination.number, time)?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until there is a report or a word on one of the others, at most so long, and not beyond the next try.
@@ -185,8 +207,14 @@ impl Engine {
             return Ok(false);
         };
         // A block may have more events than a request of the format.
-        let (piece, rest) = piece.take(events_max as u64);
+        let (mut piece, rest) = piece.take(events_max as u64);
         rest.into_iter().for_each(|rest| destination.put_back(rest));
+        if let Some(time) = destination.too_old_before() {
+            piece.0 = self.spool.drop_too_old(piece.0, time)?;
+            if piece.0.is_empty() {
+                return Ok(true);
+            }
+        }
         let mut parcels = Vec::with_capacity(piece.0.len());
         for lease in &piece.0 {
             let (block, origin) = self.spool.block(lease)?;
@@ -328,21 +356,16 @@ fn epoch(installation: &Installation) -> Result<Epoch> {
     }
 }
 
-fn open_destination(
-    spool: &mut Spool,
-    name: &str,
-    route: &Route,
-    reports: Sender<Report>,
-) -> Result<Destination> {
-    let number = spool.destination(name);
+fn open_destination(spool: &mut Spool, route: &Route, reports: Sender<Report>) -> Result<Destination> {
+    let number = spool.destination(&route.name);
     let courier =
-        Courier::spawn(number.into(), route.wire(), route.transport()?, route.permit.clone(), reports)
+        Courier::spawn(&route.name, route.wire(), route.transport()?, route.permit.clone(), reports)
             .map_err(|error| {
                 Error::new(crate::ErrorKind::Io, "no courier's thread can be started").with_source(error)
             })?;
-    let word = spool.word(name);
-    let destination = Destination::new(name, number, route, courier, word);
-    spool.set_word(name, destination.word.clone());
+    let word = spool.word(&route.name);
+    let destination = Destination::new(number, route, courier, word);
+    spool.set_word(&route.name, destination.word.clone());
     Ok(destination)
 }
 
@@ -367,6 +390,7 @@ mod tests {
     use crossbeam_channel::never;
 
     use super::*;
+    use crate::product::Routing;
 
     /// Its channel of reports had no sender, was therefore always ready, and the owner used a whole core.
     #[test]
@@ -375,7 +399,8 @@ mod tests {
         let installation = Installation::new(directory.path().into());
         installation.create().unwrap();
         let ownership = Ownership::try_now(&installation).unwrap().unwrap();
-        let engine = Engine::open(&installation, ownership, None, Quota::default()).unwrap();
+        let nobody = Ways { routing: Routing::default(), routes: Vec::new() };
+        let engine = Engine::open(&installation, ownership, &nobody, Quota::default()).unwrap();
         let (_asker, control) = unbounded::<()>();
         let (began, longest) = (clock::monotonic(), Duration::from_millis(50));
         engine.wait(longest, &control, &never::<()>());

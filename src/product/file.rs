@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::product::{Declared, Drops, Exit, Mode, Product, Profiles, Quota, Server};
+use crate::product::{Declared, Destination, Drops, Exit, Mode, Product, Profiles, Quota, RouteRule, Server};
 
 /// Largest product file that is read.
 const BYTES_MAX: u64 = 1 << 20;
@@ -40,6 +40,10 @@ struct File {
     used_before: Vec<String>,
     endpoint: Option<String>,
     format: Option<String>,
+    #[serde(default, rename = "destination", skip_serializing_if = "Vec::is_empty")]
+    destinations: Vec<DestinationTable>,
+    #[serde(default, rename = "route", skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<RouteTable>,
     mode: Option<Mode>,
     free_disk_min: Option<u64>,
     quota: Option<QuotaTable>,
@@ -64,6 +68,25 @@ struct ProfilesTable {
 struct ServerTable {
     url_env: String,
     path: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DestinationTable {
+    name: String,
+    endpoint: Option<String>,
+    format: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, String>,
+    events_max: Option<usize>,
+    max_age_seconds: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteTable {
+    events: String,
+    to: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -133,6 +156,18 @@ impl Product {
     /// profiles = { file = "profiles.toml", default = "main", path_env = "ACME_PROFILES", name_env = "ACME_PROFILE" }
     /// server = { url_env = "ACME_URL", path = "settings" }   # asked before the first delivery
     /// exit = "leave"                  # or { spend_seconds = 2.0 }, or { spawn = "/usr/bin/milepost" }
+    ///
+    /// [[destination]]                 # several, instead of endpoint and format above: see `Destination`
+    /// name = "usage"                  # the first is the one that MILEPOST_ENDPOINT speaks of
+    /// endpoint = "https://otel.example.com/v1/logs"
+    /// format = "otlp"
+    /// headers = { Authorization = "Bearer ..." }
+    /// events_max = 100                # a request, at most
+    /// max_age_seconds = 604800        # what is older is dropped
+    ///
+    /// [[route]]                       # which events go to whom; without any, all go to everybody
+    /// events = "job_*"                # a name, the start of one and *, or *; the first that fits counts
+    /// to = ["usage"]
     /// ```
     ///
     /// # Errors
@@ -205,6 +240,9 @@ impl TryFrom<File> for Product {
         product.traces = file.used_before;
         product.endpoint = file.endpoint;
         product.format = file.format;
+        product.destinations = file.destinations.into_iter().map(Destination::from).collect();
+        let rule = |RouteTable { events, to }| RouteRule { events, to };
+        product.routes = file.routes.into_iter().map(rule).collect();
         product.mode = file.mode.unwrap_or_default();
         product.free_disk_min = file.free_disk_min.unwrap_or(product.free_disk_min);
         if let Some(table) = file.quota {
@@ -271,6 +309,12 @@ impl From<&Product> for File {
             used_before: product.traces,
             endpoint: product.endpoint,
             format: product.format,
+            destinations: product.destinations.into_iter().map(DestinationTable::from).collect(),
+            routes: product
+                .routes
+                .into_iter()
+                .map(|RouteRule { events, to }| RouteTable { events, to })
+                .collect(),
             mode: Some(product.mode),
             free_disk_min: Some(product.free_disk_min),
             quota: Some(QuotaTable {
@@ -289,6 +333,22 @@ impl From<&Product> for File {
             runtime: product.runtime,
             runtime_version: product.runtime_version,
         }
+    }
+}
+
+impl From<DestinationTable> for Destination {
+    fn from(table: DestinationTable) -> Self {
+        let DestinationTable { name, endpoint, format, headers, events_max, max_age_seconds } = table;
+        let max_age = max_age_seconds.map(Duration::from_secs);
+        Self { name, endpoint, format, headers: headers.into_iter().collect(), events_max, max_age }
+    }
+}
+
+impl From<Destination> for DestinationTable {
+    fn from(destination: Destination) -> Self {
+        let Destination { name, endpoint, format, headers, events_max, max_age } = destination;
+        let max_age_seconds = max_age.map(|age| age.as_secs());
+        Self { name, endpoint, format, headers: headers.into_iter().collect(), events_max, max_age_seconds }
     }
 }
 
@@ -334,6 +394,21 @@ mod tests {
             keys = ["rows", "ok"]
             [integrations.aws]
             keys = ["service"]
+            [[destination]]
+            name = "usage"
+            [[destination]]
+            name = "alarms"
+            endpoint = "https://alarms.example.com/in"
+            format = "webhook"
+            headers = { Authorization = "Bearer x" }
+            events_max = 7
+            max_age_seconds = 60
+            [[route]]
+            events = "job_failed"
+            to = ["usage", "alarms"]
+            [[route]]
+            events = "*"
+            to = ["usage"]
             "#,
         )
         .unwrap();
@@ -354,6 +429,16 @@ mod tests {
         assert_eq!(product.opt_out_env.as_deref(), Some("ACME_TELEMETRY"));
         assert_eq!(product.environment_env.as_deref(), Some("ACME_ENV"));
         assert_eq!(product.endpoint.as_deref(), Some("http://127.0.0.1:4318/v1/logs"));
+        let alarms = Destination::new("alarms")
+            .endpoint("https://alarms.example.com/in")
+            .format("webhook")
+            .header("Authorization", "Bearer x")
+            .events_max(7)
+            .max_age(Duration::from_secs(60));
+        // The first has what the product says beside the list.
+        let usage = Destination::new("usage").endpoint("http://127.0.0.1:4318/v1/logs").format("otlp");
+        assert_eq!(product.destinations(), [usage, alarms]);
+        assert_eq!(product.routing().of_event("job_failed"), ["usage", "alarms"]);
         assert_eq!(product.mode, Mode::Local);
         let age = Duration::from_secs(3 * 86_400);
         let quota = Quota { bytes: 2, events: 5, age, files: 4, drops: Drops::Newest };
@@ -394,6 +479,8 @@ mod tests {
             ("name = 'a'\nversion = '1'\nexit = 'run'", "run"),
             ("name = 'a'\nversion = '1'\nexit = { spend_seconds = -1.0 }", "-1"),
             ("name = 'a'\nversion = '1'\nquota = { drop = 'all' }", "all"),
+            ("name = 'a'\nversion = '1'\n[[route]]\nevents = '*'\nto = ['b']", "no such destination"),
+            ("name = 'a'\nversion = '1'\n[[destination]]\nname = 'b'\ncolour = 1", "colour"),
             ("name = 'a b'\nversion = '1'", "a b"),
             ("name = ", "line 1"),
         ] {

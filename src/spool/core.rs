@@ -28,6 +28,7 @@ use crate::limits::{
     LEDGER_MILESTONES_MAX, LEDGER_TIMES_EVERY, LET_GO_EVERY, PERSIST_BLOCKS, PERSIST_BLOCKS_SMALL,
     PERSIST_ENTRIES, PERSIST_EVERY, STORE_REWRITE_AFTER, STORE_REWRITE_BYTES, STORE_SMALL_BLOCKS,
 };
+use crate::product::Routing;
 
 pub(super) const META_VERSION: u32 = 1;
 
@@ -54,6 +55,8 @@ pub(crate) struct Spool {
     /// Numbers of the dead letters.
     pub(super) dead: BTreeSet<u64>,
     pub(super) lost: Lost,
+    /// Which event goes to whom.
+    pub(super) routing: Routing,
     pub(super) owner: Owner,
     pub(super) unsaved: Unsaved,
     /// What the ledger on disk says.
@@ -405,10 +408,9 @@ impl Spool {
         self.queue.free()
     }
 
-    /// Whether events stay on this host.
-    pub(crate) fn is_local(&self, lease: &Lease) -> bool {
-        let destination = self.meta.destinations.get(lease.key.destination as usize);
-        destination.is_some_and(|destination| destination.name == LOCAL)
+    /// The name of the destination that is owed events.
+    pub(crate) fn name(&self, lease: &Lease) -> &str {
+        self.meta.destinations.get(lease.key.destination as usize).map_or("", |found| found.name.as_str())
     }
 
     /// The block of a lease, and whose events they are.
@@ -449,6 +451,11 @@ impl Spool {
     pub(crate) fn owed(&self, destination: u16) -> (u64, u64) {
         let owed = self.queue.owed(destination);
         (owed.events, owed.bytes)
+    }
+
+    /// Whether nobody is owed anything of what is in the store.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.blocks() == 0
     }
 
     /// Up to which place the journal of this name is entered.

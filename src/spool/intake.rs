@@ -312,8 +312,10 @@ impl Spool {
                 Found::Block { block, .. } if block.kind == Kind::Events => {
                     let known = modes.get(&block.origin).copied();
                     let mode = known.or_else(|| Some(self.origins.get(&block.origin)?.mode));
-                    let events = u64::from(self.let_in(&block, &mut taken, &mut changes).count_ones());
-                    self.accept(&mut taken, mode.unwrap_or_default().destination(), events, Some(reason));
+                    let mode = mode.unwrap_or_default();
+                    let let_in = self.let_in(&block, mode, &mut taken, &mut changes).all();
+                    let events = u64::from(let_in.count_ones());
+                    self.accept(&mut taken, mode.destination(), events, Some(reason));
                     discarded += events;
                 }
                 Found::Block { block, .. } if block.kind == Kind::Origin => {

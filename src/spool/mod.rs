@@ -34,8 +34,11 @@ mod panics;
 mod queue;
 mod quota;
 mod record;
+mod redirect;
 mod salvage;
 mod settle;
+mod shares;
+mod stale;
 mod step;
 mod store;
 mod view;
@@ -43,7 +46,7 @@ mod view;
 #[cfg(test)]
 mod model;
 
-pub(crate) use crate::product::{DEFAULT, LOCAL};
+pub(crate) use crate::product::{DEFAULT, JOURNALS, LOCAL};
 pub(crate) use aside::is_store;
 pub(crate) use books::{Account, Books, DropReason};
 pub(crate) use core::{DeadLetter, Spool, SpoolError};
@@ -55,6 +58,7 @@ pub(crate) use queue::Lease;
 pub(crate) use quota::Keeper;
 pub(crate) use salvage::Salvaged;
 pub(crate) use settle::Outcome;
+pub(crate) use shares::Shares;
 pub(crate) use step::{Step, reached};
 pub(crate) use store::{StoreError, is_usable};
 pub(crate) use view::{Held, check};

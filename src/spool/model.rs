@@ -675,7 +675,7 @@ fn size(directory: &Path) -> u64 {
 fn of_the_dead_letters_the_newest_are_kept_and_they_are_no_reason_to_write_the_store_again() {
     let mut world = World::new();
     let events = crate::limits::DEAD_LETTERS_MAX as u32 + 10;
-    world.append(events, 100);
+    world.append(events, 1);
     let mut intake = Intake::default();
     while intake.step(world.spool(), false).unwrap() {}
     for _ in 0..events {

@@ -108,11 +108,16 @@ impl Queue {
         leases
     }
 
-    /// Gives a lease back unused.
-    pub(super) fn release(&mut self, key: EntryKey) {
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.leased = false;
-        }
+    /// Owes a destination these events of a block, too. Returns those that it was not owed before, and all that it is
+    /// owed of it now; `None` when there is no such block.
+    pub(super) fn owe(&mut self, key: EntryKey, events: u128) -> Option<(u128, u128)> {
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return self.add_entry(key, events).then_some((events, events));
+        };
+        let added = events & !entry.owed;
+        entry.owed |= added;
+        self.owed.entry(key.destination).or_default().events += u64::from(added.count_ones());
+        Some((added, entry.owed))
     }
 
     /// Removes events of an entry. `None` when there is no such entry.
