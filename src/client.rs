@@ -12,7 +12,7 @@ use crate::admission::{Admission, Refusal, Rule};
 use crate::block::Class;
 use crate::clock;
 use crate::consent::{Answer, Watch};
-use crate::delivery::Format;
+use crate::delivery::{Deliver, Format};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::installation::Installation;
@@ -137,6 +137,15 @@ impl ClientBuilder {
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.choices.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Delivers to a destination of the product, one that is [`crate::Destination::by_program`], by means of the
+    /// program's own. Every process of the product that runs for long has to be told, since any of them may be the one
+    /// that delivers.
+    #[must_use]
+    pub fn deliver(mut self, destination: impl Into<String>, by: impl Deliver + 'static) -> Self {
+        self.choices.programs.insert(destination.into(), Arc::new(by));
         self
     }
 

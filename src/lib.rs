@@ -86,7 +86,7 @@ mod spool;
 pub use admission::Refusal;
 pub use block::DropReason;
 pub use client::{Client, ClientBuilder, EnqueueError, Heartbeat, Stats};
-pub use delivery::Format;
+pub use delivery::{Batch, BatchEvent, Deliver, Delivery, EventOrigin, Format};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;

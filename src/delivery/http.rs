@@ -142,7 +142,7 @@ impl Call {
         Self { agent: config.build().new_agent(), interrupted: Arc::default() }
     }
 
-    fn is_interrupted(&self) -> bool {
+    pub(super) fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Acquire)
     }
 }

@@ -359,7 +359,7 @@ fn epoch(installation: &Installation) -> Result<Epoch> {
 fn open_destination(spool: &mut Spool, route: &Route, reports: Sender<Report>) -> Result<Destination> {
     let number = spool.destination(&route.name);
     let courier =
-        Courier::spawn(&route.name, route.wire(), route.transport()?, route.permit.clone(), reports)
+        Courier::spawn(&route.name, route.means(), route.transport()?, route.permit.clone(), reports)
             .map_err(|error| {
                 Error::new(crate::ErrorKind::Io, "no courier's thread can be started").with_source(error)
             })?;

@@ -85,7 +85,7 @@ impl Errand {
         let product = self.product.to_toml().map_err(io::Error::other)?;
         let home =
             self.installation.directory().ancestors().nth(Path::new(&self.product.folder).iter().count());
-        let is_plain = self.ways.routes.iter().any(|route| route.endpoint.is_plain_to_others());
+        let is_plain = self.ways.is_plain_to_others();
         let mut command = Command::new(program);
         command
             .args(["flush", "--json", "--product", "-"])

@@ -3,6 +3,7 @@
 //! Of the first destination, most often the only one, flag or builder say it, then `MILEPOST_ENDPOINT`,
 //! `MILEPOST_FORMAT` and `MILEPOST_HEADERS`, then `settings.toml`, then the product; of the others the product alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -10,8 +11,9 @@ use uuid::Uuid;
 use super::headers;
 use super::settings::Choices;
 use crate::consent::{FileSettings, Watch};
-use crate::delivery::{Endpoint, Format, Permit, Transport, Wire};
+use crate::delivery::{Deliver, Endpoint, Format, Means, Permit, Transport, Wire};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::BATCH_EVENTS_MAX;
 use crate::product::{Destination, Product, Routing};
 
 /// Which event goes to whom, and by what way.
@@ -27,15 +29,20 @@ pub(crate) struct Ways {
 pub(crate) struct Route {
     /// The destination's name.
     pub(crate) name: String,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) format: Format,
-    headers: Vec<(String, String)>,
+    by: By,
     /// Most events that a request has.
     pub(crate) events_max: usize,
     /// What is older is not sent.
     pub(crate) max_age: Option<Duration>,
     /// Asked before each request.
     pub(crate) permit: Permit,
+}
+
+/// By what means.
+#[derive(Clone)]
+enum By {
+    Http { endpoint: Endpoint, format: Format, headers: Vec<(String, String)> },
+    Program(Arc<dyn Deliver>),
 }
 
 impl Ways {
@@ -50,11 +57,16 @@ impl Ways {
         permit: &Permit,
     ) -> Result<Self> {
         let mut routes = Vec::new();
+        let mut programs = choices.programs.clone();
         for (place, mut destination) in product.destinations().into_iter().enumerate() {
             if place == 0 {
                 override_first(&mut destination, choices, set, watch)?;
             }
-            routes.extend(Route::of(destination, choices.plain_http, permit)?);
+            let program = programs.remove(&destination.name).filter(|_| destination.is_programs);
+            routes.extend(Route::of(destination, program, choices.plain_http, permit)?);
+        }
+        if let Some(name) = programs.keys().next() {
+            return Err(Error::invalid(format!("the product has no destination {name:?} to deliver to")));
         }
         Ok(Self { routing: product.routing(), routes })
     }
@@ -66,14 +78,21 @@ impl Ways {
 
     /// What says in the environment where the first destination is, for a program that is told the product.
     pub(super) fn first_in_environment(&self) -> Vec<(&'static str, String)> {
-        let Some(first) = self.routes.iter().find(|route| route.name == self.routing.names()[0]) else {
-            return Vec::new();
-        };
-        vec![
-            ("MILEPOST_ENDPOINT", first.endpoint.url()),
-            ("MILEPOST_FORMAT", first.format.to_string()),
-            ("MILEPOST_HEADERS", headers::format(&first.headers)),
-        ]
+        let first = self.routes.iter().find(|route| route.name == self.routing.names()[0]);
+        match first.map(|first| &first.by) {
+            Some(By::Http { endpoint, format, headers }) => vec![
+                ("MILEPOST_ENDPOINT", endpoint.url()),
+                ("MILEPOST_FORMAT", format.to_string()),
+                ("MILEPOST_HEADERS", headers::format(headers)),
+            ],
+            Some(By::Program(_)) | None => Vec::new(),
+        }
+    }
+
+    /// Whether somebody allowed a way on which others can read and change what is sent.
+    pub(super) fn is_plain_to_others(&self) -> bool {
+        let mut ways = self.routes.iter().map(|route| &route.by);
+        ways.any(|by| matches!(by, By::Http { endpoint, .. } if endpoint.is_plain_to_others()))
     }
 
     /// Most events that a request in this format has for a destination.
@@ -154,36 +173,60 @@ fn cannot_be_used(what: &str, error: Error) -> Error {
 }
 
 impl Route {
-    /// The way to a destination; `None` where nobody named its endpoint.
-    fn of(destination: Destination, plain_http: bool, permit: &Permit) -> Result<Option<Self>> {
-        let Destination { name, endpoint, format, headers, events_max, max_age } = destination;
+    /// The way to a destination; `None` where nobody named its endpoint, nor how the program delivers.
+    fn of(
+        destination: Destination,
+        program: Option<Arc<dyn Deliver>>,
+        plain_http: bool,
+        permit: &Permit,
+    ) -> Result<Option<Self>> {
+        let Destination { name, endpoint, format, headers, events_max, max_age, is_programs: _ } =
+            destination;
         let wrong = |what: &str| {
             let what = format!("the {what} of the product's destination {name:?}");
             move |error| cannot_be_used(&what, error)
         };
         let format = format.map_or(Ok(Format::default()), |word| word.parse().map_err(wrong("format")))?;
-        let Some(url) = endpoint else { return Ok(None) };
-        let endpoint = Endpoint::parse(&url, plain_http).map_err(wrong("endpoint"))?;
-        let events_max = events_max.unwrap_or(usize::MAX).min(format.events_max());
-        let route = Self { name, endpoint, format, headers, events_max, max_age, permit: permit.clone() };
+        let (by, most) = match (program, endpoint) {
+            (Some(program), _) => (By::Program(program), BATCH_EVENTS_MAX),
+            (None, Some(url)) => {
+                let endpoint = Endpoint::parse(&url, plain_http).map_err(wrong("endpoint"))?;
+                (By::Http { endpoint, format, headers }, format.events_max())
+            }
+            (None, None) => return Ok(None),
+        };
+        let events_max = events_max.unwrap_or(usize::MAX).min(most);
+        let route = Self { name, by, events_max, max_age, permit: permit.clone() };
         route.transport()?;
         Ok(Some(route))
     }
 
-    pub(crate) fn transport(&self) -> Result<Transport> {
-        let mut headers = self.headers.clone();
-        let _ = Wire::new(self.format, &mut headers);
-        Transport::new(&self.endpoint, headers)
+    /// How a courier delivers on it.
+    pub(crate) fn means(&self) -> Means {
+        match &self.by {
+            By::Http { format, headers, .. } => Wire::new(*format, &mut headers.clone()).into(),
+            By::Program(program) => Means::Program(program.clone()),
+        }
     }
 
-    /// The format, and what the headers say about it.
-    pub(crate) fn wire(&self) -> Wire {
-        Wire::new(self.format, &mut self.headers.clone())
+    pub(crate) fn transport(&self) -> Result<Transport> {
+        match &self.by {
+            By::Http { endpoint, format, headers } => {
+                let mut headers = headers.clone();
+                let _ = Wire::new(*format, &mut headers);
+                Transport::new(endpoint, headers)
+            }
+            // Nothing is posted: the permit alone may have somebody to ask.
+            By::Program(_) => Transport::new(&Endpoint::parse("http://milepost.invalid/", true)?, Vec::new()),
+        }
     }
 
     /// What tells these settings from others, without giving a key away.
     pub(crate) fn fingerprint(&self) -> String {
-        let text = format!("{} {} {:?}", self.format, self.endpoint.url(), self.headers);
+        let text = match &self.by {
+            By::Http { endpoint, format, headers } => format!("{format} {} {headers:?}", endpoint.url()),
+            By::Program(_) => "program".into(),
+        };
         Uuid::new_v5(&Uuid::NAMESPACE_URL, text.as_bytes()).simple().to_string()
     }
 }

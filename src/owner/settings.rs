@@ -2,6 +2,7 @@
 //!
 //! Where events go, [`super::route`] says. How far they go: of all modes that somebody named the most restrictive.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::permit;
 use super::route::Ways;
 use crate::block::Origin;
 use crate::consent::{Environment, Sources, Watch};
-use crate::delivery::Format;
+use crate::delivery::{Deliver, Format};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Host, Installation, is_container, is_device_id, is_ephemeral};
 use crate::journal::Greeting;
@@ -24,6 +25,8 @@ pub(crate) struct Choices {
     pub(crate) endpoint: Option<String>,
     pub(crate) format: Option<Format>,
     pub(crate) headers: Vec<(String, String)>,
+    /// How the program delivers, by the destination's name.
+    pub(crate) programs: BTreeMap<String, Arc<dyn Deliver>>,
     pub(crate) mode: Option<Mode>,
     pub(crate) plain_http: bool,
     pub(crate) interactive: Option<bool>,

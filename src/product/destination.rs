@@ -27,6 +27,8 @@ use crate::limits::DESTINATIONS_MAX;
 pub struct Destination {
     pub(crate) name: String,
     pub(crate) endpoint: Option<String>,
+    /// Whether the program delivers to it by its own means.
+    pub(crate) is_programs: bool,
     pub(crate) format: Option<String>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) events_max: Option<usize>,
@@ -56,13 +58,21 @@ impl Destination {
     /// with another name it is another destination.
     pub fn new(name: impl Into<String>) -> Self {
         let (endpoint, format, headers, events_max, max_age) = Default::default();
-        Self { name: name.into(), endpoint, format, headers, events_max, max_age }
+        Self { name: name.into(), endpoint, is_programs: false, format, headers, events_max, max_age }
     }
 
     /// Where it is: the whole URL.
     #[must_use]
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoint = Some(url.into());
+        self
+    }
+
+    /// Has the program deliver to it by its own means: see [`crate::ClientBuilder::deliver`]. A process that was not
+    /// told how, as the program `milepost`, has it wait for one that was, unless there is an endpoint, too.
+    #[must_use]
+    pub fn by_program(mut self) -> Self {
+        self.is_programs = true;
         self
     }
 
@@ -165,8 +175,9 @@ impl Routing {
     /// Of these destinations and routes. The first destination is always there, since a person may name its endpoint at
     /// any time; of the others those that have one. A route that leads to nobody then is passed over.
     pub(super) fn of(destinations: &[Destination], rules: &[RouteRule]) -> Self {
-        let is_there =
-            |(place, destination): &(usize, &Destination)| *place == 0 || destination.endpoint.is_some();
+        let is_there = |(place, destination): &(usize, &Destination)| {
+            *place == 0 || destination.endpoint.is_some() || destination.is_programs
+        };
         let names: Vec<String> =
             destinations.iter().enumerate().filter(is_there).map(|(_, found)| found.name.clone()).collect();
         if names.is_empty() {

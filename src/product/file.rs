@@ -75,6 +75,8 @@ struct ServerTable {
 struct DestinationTable {
     name: String,
     endpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    by_program: bool,
     format: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
@@ -164,6 +166,7 @@ impl Product {
     /// headers = { Authorization = "Bearer ..." }
     /// events_max = 100                # a request, at most
     /// max_age_seconds = 604800        # what is older is dropped
+    /// by_program = false              # true: the program delivers by its own means, and there is no endpoint
     ///
     /// [[route]]                       # which events go to whom; without any, all go to everybody
     /// events = "job_*"                # a name, the start of one and *, or *; the first that fits counts
@@ -338,17 +341,18 @@ impl From<&Product> for File {
 
 impl From<DestinationTable> for Destination {
     fn from(table: DestinationTable) -> Self {
-        let DestinationTable { name, endpoint, format, headers, events_max, max_age_seconds } = table;
-        let max_age = max_age_seconds.map(Duration::from_secs);
-        Self { name, endpoint, format, headers: headers.into_iter().collect(), events_max, max_age }
+        let DestinationTable { name, endpoint, by_program, format, headers, events_max, max_age_seconds } =
+            table;
+        let (headers, max_age) = (headers.into_iter().collect(), max_age_seconds.map(Duration::from_secs));
+        Self { name, endpoint, is_programs: by_program, format, headers, events_max, max_age }
     }
 }
 
 impl From<Destination> for DestinationTable {
     fn from(destination: Destination) -> Self {
-        let Destination { name, endpoint, format, headers, events_max, max_age } = destination;
-        let max_age_seconds = max_age.map(|age| age.as_secs());
-        Self { name, endpoint, format, headers: headers.into_iter().collect(), events_max, max_age_seconds }
+        let Destination { name, endpoint, is_programs, format, headers, events_max, max_age } = destination;
+        let (headers, max_age_seconds) = (headers.into_iter().collect(), max_age.map(|age| age.as_secs()));
+        Self { name, endpoint, by_program: is_programs, format, headers, events_max, max_age_seconds }
     }
 }
 
@@ -403,9 +407,12 @@ mod tests {
             headers = { Authorization = "Bearer x" }
             events_max = 7
             max_age_seconds = 60
+            [[destination]]
+            name = "archive"
+            by_program = true
             [[route]]
             events = "job_failed"
-            to = ["usage", "alarms"]
+            to = ["usage", "alarms", "archive"]
             [[route]]
             events = "*"
             to = ["usage"]
@@ -437,8 +444,9 @@ mod tests {
             .max_age(Duration::from_secs(60));
         // The first has what the product says beside the list.
         let usage = Destination::new("usage").endpoint("http://127.0.0.1:4318/v1/logs").format("otlp");
-        assert_eq!(product.destinations(), [usage, alarms]);
-        assert_eq!(product.routing().of_event("job_failed"), ["usage", "alarms"]);
+        let archive = Destination::new("archive").by_program();
+        assert_eq!(product.destinations(), [usage, alarms, archive]);
+        assert_eq!(product.routing().of_event("job_failed"), ["usage", "alarms", "archive"]);
         assert_eq!(product.mode, Mode::Local);
         let age = Duration::from_secs(3 * 86_400);
         let quota = Quota { bytes: 2, events: 5, age, files: 4, drops: Drops::Newest };

@@ -8,12 +8,13 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::Event;
+use crate::Product;
 use crate::block::{Address, BlockBuilder, Class, Epoch, Origin, decode_grown, encode, read_block, single};
 use crate::clock;
 use crate::installation::{Installation, fs};
 use crate::journal::{Cut, Journal, cut, oldest};
 use crate::limits::OPENINGS_MAX;
-use crate::product::{Mode, Quota};
+use crate::product::{Destination, Mode, Quota};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -25,8 +26,8 @@ enum Operation {
     Cut,
     /// Intake does so many steps.
     TakeIn { steps: u32 },
-    /// A batch is leased, and this becomes of it.
-    Lease { events: usize, fate: Fate },
+    /// A batch is leased for one of the destinations, and this becomes of it.
+    Lease { destination: u16, events: usize, fate: Fate },
     /// What is due is persisted, and journals that are done with are let go.
     Tidy { at_once: bool },
     /// The process ends in order, and another opens the spool.
@@ -69,7 +70,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (1..40u32).prop_map(|events| Operation::Beat { events }),
         1 => Just(Operation::Cut),
         6 => (1..5u32).prop_map(|steps| Operation::TakeIn { steps }),
-        8 => (1..300usize, fate).prop_map(|(events, fate)| Operation::Lease { events, fate }),
+        8 => (0..2u16, 1..300usize, fate).prop_map(|(second, events, fate)| {
+            Operation::Lease { destination: second * SECOND, events, fate }
+        }),
         3 => any::<bool>().prop_map(|at_once| Operation::Tidy { at_once }),
         2 => Just(Operation::Reopen),
         2 => Just(Operation::Kill),
@@ -81,8 +84,13 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+/// The number of a second destination: behind those that every store has.
+const SECOND: u16 = 2;
+
 /// The spool under test, and what must be true of it.
 struct World {
+    /// The numbers of all destinations.
+    destinations: Vec<u16>,
     directory: TempDir,
     spool: Option<Spool>,
     intake: Intake,
@@ -90,8 +98,8 @@ struct World {
     appended: BTreeSet<Address>,
     /// Those of them that a newer one may take the place of.
     beats: BTreeSet<Address>,
-    /// Events that met their end, and how often anybody was told of it.
-    ended: BTreeMap<Address, u32>,
+    /// Events that met their end at a destination, and how often anybody was told of it.
+    ended: BTreeMap<(u16, Address), u32>,
     /// Whether an end may have been forgotten: a kill forgets what was not yet persisted.
     forgetful: bool,
     /// How many stores were lost: each counts as one damage.
@@ -103,7 +111,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(vec![0])
+    }
+
+    fn with(destinations: Vec<u16>) -> Self {
         let mut world = Self {
+            destinations,
             directory: tempfile::tempdir().unwrap(),
             spool: None,
             intake: Intake::default(),
@@ -126,7 +139,14 @@ impl World {
 
     fn open(&mut self) {
         let owner = Owner { pid: 1, version: "0".into(), delivers: true };
-        self.spool = Some(Spool::open(&self.installation(), Origin::sample().epoch(), owner).unwrap());
+        let mut spool = Spool::open(&self.installation(), Origin::sample().epoch(), owner).unwrap();
+        if self.destinations.len() > 1 {
+            let there = |name: &str| Destination::new(name).endpoint("http://127.0.0.1/");
+            let product = Product::new("a", "1").destination(there(DEFAULT)).destination(there("second"));
+            spool.route_by(product.routing());
+            assert_eq!(spool.destination("second"), SECOND);
+        }
+        self.spool = Some(spool);
         self.intake = Intake::default();
     }
 
@@ -179,7 +199,11 @@ impl World {
     }
 
     fn lease(&mut self, events: usize, fate: Fate) {
-        let mut leases = self.spool().lease(0, events, u64::MAX);
+        self.lease_for(0, events, fate);
+    }
+
+    fn lease_for(&mut self, number: u16, events: usize, fate: Fate) {
+        let mut leases = self.spool().lease(number, events, u64::MAX);
         if matches!(fate, Fate::Dead) {
             // One event alone; the others stay leased until the next opening, as with a courier that hangs.
             let Some(first) = leases.first_mut() else { return };
@@ -195,7 +219,8 @@ impl World {
             Fate::Dropped => Outcome::Dropped(DropReason::TooOld),
             Fate::Dead => {
                 let (block, origin) = self.spool().block(&first).unwrap();
-                let (destination, answer) = ("default".into(), String::new());
+                let destination = if number == 0 { "default" } else { "second" }.into();
+                let answer = String::new();
                 let origin = origin.id();
                 let block = single(&read_block(&block).unwrap(), first.events.trailing_zeros()).unwrap();
                 Outcome::Dead(Box::new(DeadLetter {
@@ -211,7 +236,7 @@ impl World {
         self.spool().settle(&leases, &outcome).unwrap();
         for address in addresses {
             assert!(self.appended.contains(&address), "an event that nobody appended: {address:?}");
-            let times = self.ended.entry(address).or_default();
+            let times = self.ended.entry((number, address)).or_default();
             *times += 1;
             assert!(*times == 1 || self.forgetful, "{address:?} was owed again after its end");
         }
@@ -248,7 +273,9 @@ impl World {
         self.set_aside();
         std::fs::remove_dir_all(self.installation().taken()).unwrap();
         self.open();
-        assert_eq!(self.spool().owed(0), (0, 0));
+        for number in self.destinations.clone() {
+            assert_eq!(self.spool().owed(number), (0, 0));
+        }
         // What an older one says to have met its end does not come back.
         assert!(self.salvage().events <= waiting);
         assert_eq!(self.salvage().events, 0);
@@ -276,7 +303,10 @@ impl World {
                 }
                 self.intake = intake;
             }
-            Operation::Lease { events, fate } => self.lease(events, fate),
+            Operation::Lease { destination, events, fate } if self.destinations.contains(&destination) => {
+                self.lease_for(destination, events, fate);
+            }
+            Operation::Lease { .. } => {}
             Operation::Tidy { at_once } => self.spool().tidy(at_once).unwrap(),
             Operation::Reopen => {
                 self.spool.take().unwrap().close().unwrap();
@@ -314,12 +344,14 @@ impl World {
 
     /// What is true at any time.
     fn check(&mut self) {
-        let spool = self.spool();
-        let account = spool.books().total();
-        let owed = spool.owed(0).0;
-        assert_eq!(account.waiting(), owed, "the books and the queue disagree");
-        let ended = account.delivered + account.dead + account.dropped.values().sum::<u64>();
-        assert_eq!(account.accepted, ended + owed, "the books do not balance: {account:?}");
+        for (number, name) in [(0, DEFAULT), (SECOND, "second")] {
+            let spool = self.spool();
+            let account = spool.books().accounts.get(name).cloned().unwrap_or_default();
+            let owed = spool.owed(number).0;
+            assert_eq!(account.waiting(), owed, "the books of {name} and the queue disagree");
+            let ended = account.delivered + account.dead + account.dropped.values().sum::<u64>();
+            assert_eq!(account.accepted, ended + owed, "the books of {name} do not balance: {account:?}");
+        }
     }
 
     /// Takes in and delivers all that is left: every event has met an end, and none was counted twice.
@@ -331,19 +363,29 @@ impl World {
             intake.look_again();
             let busy = intake.step(self.spool(), false).unwrap();
             self.intake = intake;
-            self.lease(1_000, Fate::Delivered);
-            if !busy && self.spool().owed(0).0 == 0 {
+            let mut owed = 0;
+            for number in self.destinations.clone() {
+                self.lease_for(number, 1_000, Fate::Delivered);
+                owed += self.spool().owed(number).0;
+            }
+            if !busy && owed == 0 {
                 break;
             }
         }
         self.spool().tidy(true).unwrap();
-        let met = |address: &Address| self.ended.contains_key(address) || self.beats.contains(address);
-        let lost: Vec<_> = self.appended.iter().filter(|address| !met(address)).collect();
-        assert!(lost.is_empty(), "{} of {} events vanished", lost.len(), self.appended.len());
         self.check();
-        let account = self.spool().books().total();
-        assert_eq!(account.accepted, self.appended.len() as u64 + self.cut, "{account:?}");
-        assert_eq!(account.dropped.get(&DropReason::Quota).copied().unwrap_or(0), self.cut);
+        for number in self.destinations.clone() {
+            let met = |address: &Address| {
+                self.ended.contains_key(&(number, *address)) || self.beats.contains(address)
+            };
+            let lost: Vec<_> = self.appended.iter().filter(|address| !met(address)).collect();
+            assert!(lost.is_empty(), "{} of {} events vanished", lost.len(), self.appended.len());
+            // What was cut out of journals was never anybody's but the default's.
+            let (name, cut) = if number == 0 { (DEFAULT, self.cut) } else { ("second", 0) };
+            let account = self.spool().books().accounts.get(name).cloned().unwrap_or_default();
+            assert_eq!(account.accepted, self.appended.len() as u64 + cut, "{name}: {account:?}");
+            assert_eq!(account.dropped.get(&DropReason::Quota).copied().unwrap_or(0), cut);
+        }
         let (damaged, losses) = (self.spool().books().damaged, self.losses);
         assert_eq!(damaged, losses, "sound journals were taken for damaged ones");
         let files = |directory| std::fs::read_dir(directory).unwrap().count();
@@ -372,6 +414,19 @@ proptest! {
         operations in prop::collection::vec(operation(), 1..40)
     ) {
         let mut world = World::new();
+        for operation in &operations {
+            world.apply(operation);
+        }
+        world.drain();
+    }
+
+    /// What comes back out of a store that is set aside goes to everybody again: that alone is left out.
+    #[test]
+    fn each_of_two_destinations_gets_everything_and_its_books_balance_whatever_happens(
+        operations in prop::collection::vec(operation(), 1..40)
+    ) {
+        let mut world = World::with(vec![0, SECOND]);
+        world.has_lost_taken = true;
         for operation in &operations {
             world.apply(operation);
         }

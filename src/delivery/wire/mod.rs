@@ -21,6 +21,8 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+pub(super) use read::read;
+
 use super::{Answer, Parcel};
 use crate::limits::{AMPLITUDE_EVENTS_MAX, BATCH_EVENTS_MAX, PREFECT_EVENTS_MAX};
 use crate::{Error, Result};
