@@ -14,13 +14,13 @@ use serde_json::{Map, json};
 const WAIT: Duration = Duration::from_secs(10);
 
 /// A file of events, one a line.
-pub struct Archive {
+pub(crate) struct Archive {
     path: PathBuf,
 }
 
 impl Archive {
     /// One that appends to the file at `path`.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
@@ -61,10 +61,8 @@ fn line(event: &BatchEvent) -> serde_json::Value {
         Value::Int(number) => json!(number),
         Value::Float(number) => json!(number),
         Value::Text(text) => json!(text),
-        other => json!(format!("{other:?}")),
     };
-    let properties: Map<_, _> =
-        event.properties.iter().map(|(key, of)| (key.clone(), value(of))).collect();
+    let properties: Map<_, _> = event.properties.iter().map(|(key, of)| (key.clone(), value(of))).collect();
     json!({
         "id": event.id,
         "address": format!("{}/{}", event.journal, event.index),

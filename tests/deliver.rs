@@ -115,7 +115,10 @@ fn what_panics_fails_or_refuses_is_tried_again_and_holds_up_nobody() {
         assert_eq!(*taken.lock().unwrap(), [0, 1, 2, 3, 4, 5, 6, 8, 9]);
         client.shutdown(LONG).unwrap();
         let dead = admin.dead().unwrap();
-        assert_eq!((dead.len(), dead[0].destination.as_str(), dead[0].answer.as_str()), (1, "own", "no sevens"));
+        assert_eq!(
+            (dead.len(), dead[0].destination.as_str(), dead[0].answer.as_str()),
+            (1, "own", "no sevens")
+        );
     });
 }
 
@@ -149,29 +152,33 @@ fn one_that_takes_long_is_told_when_the_process_ends_and_its_events_stay() {
 
 #[test]
 fn a_program_with_a_client_of_its_own_has_the_bodies_and_one_that_nobody_told_waits() {
-    in_a_clean_process("a_program_with_a_client_of_its_own_has_the_bodies_and_one_that_nobody_told_waits", || {
-        let (home, receiver) = (tempfile::tempdir().unwrap(), Receiver::good());
-        let client = both(&home, &receiver).build().unwrap();
-        enqueue(&client, 10);
-        assert!(flush(&client).is_complete());
-        client.shutdown(LONG).unwrap();
-        let bodies = Arc::new(Mutex::new(Vec::new()));
-        let list = bodies.clone();
-        let own = Does(move |batch: &Batch<'_>| {
-            assert!(batch.time_left() > Duration::ZERO);
-            list.lock().unwrap().push(batch.body(Format::Ndjson));
-            Delivery::Ack
-        });
-        let client = both(&home, &receiver).deliver("own", own).build().unwrap();
-        let report = flush(&client);
-        assert!(report.is_complete() && report.delivered == 10, "what waited for it: {report:?}");
-        let bodies = bodies.lock().unwrap();
-        let ids = String::from_utf8(bodies.concat()).unwrap();
-        let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
-        assert_eq!(ids.lines().map(id).collect::<BTreeSet<_>>(), receiver.taken_once());
-        client.shutdown(LONG).unwrap();
+    in_a_clean_process(
+        "a_program_with_a_client_of_its_own_has_the_bodies_and_one_that_nobody_told_waits",
+        || {
+            let (home, receiver) = (tempfile::tempdir().unwrap(), Receiver::good());
+            let client = both(&home, &receiver).build().unwrap();
+            enqueue(&client, 10);
+            assert!(flush(&client).is_complete());
+            client.shutdown(LONG).unwrap();
+            let bodies = Arc::new(Mutex::new(Vec::new()));
+            let list = bodies.clone();
+            let own = Does(move |batch: &Batch<'_>| {
+                assert!(batch.time_left() > Duration::ZERO);
+                list.lock().unwrap().push(batch.body(Format::Ndjson));
+                Delivery::Ack
+            });
+            let client = both(&home, &receiver).deliver("own", own).build().unwrap();
+            let report = flush(&client);
+            assert!(report.is_complete() && report.delivered == 10, "what waited for it: {report:?}");
+            let bodies = bodies.lock().unwrap();
+            let ids = String::from_utf8(bodies.concat()).unwrap();
+            let id =
+                |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+            assert_eq!(ids.lines().map(id).collect::<BTreeSet<_>>(), receiver.taken_once());
+            client.shutdown(LONG).unwrap();
 
-        let stranger = both(&home, &receiver).deliver("nobody", Archive::new("x")).build();
-        assert!(stranger.unwrap_err().to_string().contains("\"nobody\""));
-    });
+            let stranger = both(&home, &receiver).deliver("nobody", Archive::new("x")).build();
+            assert!(stranger.unwrap_err().to_string().contains("\"nobody\""));
+        },
+    );
 }

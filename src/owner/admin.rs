@@ -13,6 +13,7 @@ use super::peek::{self, Bodies, PeekedEvent, Whose};
 use super::privacy::Privacy;
 use super::settings::Settings;
 use super::status::Status;
+use crate::block::read_block;
 use crate::clock;
 use crate::delivery::{Format, Parcel};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,7 +21,7 @@ use crate::installation::{Installation, Milestones};
 use crate::journal::relabel;
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
 use crate::product::{JOURNALS, Quota};
-use crate::spool::{Spool, SpoolError};
+use crate::spool::{Exports, Spool, SpoolError};
 
 /// Looks at an installation's queue and works on it: what a program's own command line needs, and what the
 /// program `milepost` is made of.
@@ -151,7 +152,12 @@ impl Admin {
         };
         let events_max = ways.events_max(name, format);
         let mut bodies = Bodies { format, events_max, left: events, parcels: Vec::new(), show };
-        self.with_parcels(&mut |parcel| Ok(bodies.add(parcel)))?;
+        let exports = self.existing().map(|found| Exports::read(&found.exports())).unwrap_or_default();
+        self.with_parcels(&mut |mut parcel| {
+            // What is on a bundle is not sent from here.
+            parcel.owed &= read_block(&parcel.block).map_or(u128::MAX, |block| !exports.waiting(&block));
+            Ok(parcel.owed == 0 || bodies.add(parcel))
+        })?;
         bodies.send();
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::block::{Block, Epoch, Kind, Origin};
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, Found, JournalError, JournalName, oldest};
 use crate::product::Mode;
-use crate::spool::{Books, DEFAULT, DropReason, LastWord, Ledger, Lost};
+use crate::spool::{Books, DEFAULT, DropReason, Exports, LastWord, Ledger, Lost};
 
 /// How many times the ledger is read again when it changes meanwhile.
 const TRIES: usize = 20;
@@ -28,6 +28,8 @@ pub(super) struct Census {
     lost: Lost,
     /// Events in journals that are to be delivered: the books have them as the default destination's.
     pub(super) unassigned: u64,
+    /// What is on bundles, where that does not count.
+    exports: Option<Exports>,
 }
 
 /// Events in blocks.
@@ -56,9 +58,10 @@ impl Census {
         census
     }
 
-    /// Counts what lies in free journals alone.
+    /// Counts what lies in free journals alone, and is not on a bundle.
     pub(super) fn of_free(installation: &Installation) -> Self {
-        let mut census = Self::default();
+        let exports = Some(Exports::read(&installation.exports()));
+        let mut census = Self { exports, ..Self::default() };
         let directory = installation.journals();
         for name in names(&directory).into_iter().filter(|name| !is_held(installation, name)) {
             census.count(&directory.join(name.to_string()), 0, 0, None, false);
@@ -153,6 +156,9 @@ impl Census {
                     } else {
                         events = self.lost.let_in(&block);
                         self.lost.strike_from(&block, DEFAULT, events, &mut self.books);
+                    }
+                    if let Some(exports) = &self.exports {
+                        events &= !exports.waiting(&block);
                     }
                     let events = u64::from(events.count_ones());
                     self.add(&block, events, modes.get(&block.origin).copied(), foreign);

@@ -7,6 +7,7 @@ use super::intake::Reading;
 use super::keys::{self, EntryKey};
 use super::ledger::{Mark, Taken};
 use super::queue::BlockInfo;
+use super::settle::Outcome;
 use super::shares::Shares;
 use super::step::{Step, reached};
 use super::store::Changes;
@@ -101,7 +102,8 @@ impl Spool {
             self.skip_to(block.first, taken);
             taken.next = block.first + u32::from(block.count);
         }
-        let Some(mode) = self.origins.get(&block.origin).map(|origin| origin.mode) else {
+        let origin = self.origins.get(&block.origin);
+        let Some((mode, is_carried)) = origin.map(|origin| (origin.mode, origin.carried.is_some())) else {
             self.damage(taken);
             if block.journal == taken.id {
                 self.lose(block.first, taken.next, taken);
@@ -109,20 +111,31 @@ impl Spool {
             return Ok(());
         };
         let shares = self.let_in(block, mode, taken, &mut entering.changes);
+        if is_carried {
+            self.fates.wait(block, shares.all());
+            if shares.unrouted != 0 {
+                self.fates.end(block, shares.unrouted, &Outcome::Dropped(DropReason::Unrouted));
+            }
+        }
         let unrouted = u64::from(shares.unrouted.count_ones());
         self.accept(taken, DEFAULT, unrouted, Some(DropReason::Unrouted));
-        let was_reached =
-            block.class == Class::Milestone && !shares.is_empty() && !self.mark(block, entering);
+        // Another installation's milestone was reached there, and its heartbeat is none of ours.
+        let counts_here = !is_carried && !shares.is_empty();
+        let was_reached = block.class == Class::Milestone && counts_here && !self.mark(block, entering);
         let mut owed = Vec::new();
         for (name, events) in &shares.shares {
             let objection = match block.class {
                 Class::Milestone => was_reached.then_some(DropReason::AlreadyReached),
-                Class::Latest => (!self.supersede(block, name, entering)?).then_some(DropReason::Superseded),
-                Class::Bulk => None,
+                Class::Latest if counts_here => {
+                    (!self.supersede(block, name, entering)?).then_some(DropReason::Superseded)
+                }
+                Class::Latest | Class::Bulk => None,
             };
             self.accept(&mut entering.taken, name, u64::from(events.count_ones()), objection);
             if objection.is_none() {
-                owed.push((self.destination(name), *events));
+                let ended = self.book_ended(block, *events, name, &mut entering.taken);
+                let left = events & !ended;
+                owed.extend((left != 0).then(|| (self.destination(name), left)));
             }
         }
         if !owed.is_empty() {
@@ -144,10 +157,14 @@ impl Spool {
             owners: 0,
         };
         self.queue.add_block(sequence, info);
+        let held = self.exports.waiting(block);
         for (destination, events) in owed {
             let key = EntryKey { destination: *destination, class: block.class, sequence };
             let added = self.queue.add_entry(key, *events);
             debug_assert!(added, "the block was added a line above");
+            if held & events != 0 {
+                self.queue.hold(key, held);
+            }
             entering.changes.insert(keys::entry(key), Some(events.to_be_bytes().to_vec()));
         }
         entering.changes.insert(keys::block(sequence), Some([taken.id.0.as_bytes(), block.bytes].concat()));
@@ -188,6 +205,22 @@ impl Spool {
                 account.drop(reason, events);
             }
         }
+    }
+
+    /// Books those of `owed` events that met an end elsewhere, by what a receipt said of a bundle, and says which.
+    fn book_ended(&mut self, block: &Block<'_>, owed: u128, destination: &str, taken: &mut Taken) -> u128 {
+        let ended: Vec<_> = self.exports.ended(block).collect();
+        ended.into_iter().fold(0, |booked, (events, end)| {
+            let events = events & owed;
+            let count = u64::from(events.count_ones());
+            for account in [self.meta.books.account(destination), taken.books.account(destination)] {
+                match end.reason() {
+                    Some(reason) => account.drop(reason, count),
+                    None => account.delivered += count,
+                }
+            }
+            booked | events
+        })
     }
 
     pub(super) fn damage(&mut self, taken: &mut Taken) {
