@@ -170,17 +170,17 @@ fn events_go_to_whom_their_name_is_routed_and_nowhere_where_none_takes_it() {
     let home = Home::with(&(two(&receivers[0].url(), &receivers[1].url()) + &routes));
     let lines = "{\"name\":\"job_finished\"}\n{\"name\":\"job_started\"}\n{\"name\":\"first_of_all\"}\n";
     assert_eq!(finish(&mut home.command(&["enqueue", "--stdin"]), lines).status, 0);
-    assert_eq!(home.milepost(&["milestone", "first_job"]).status, 0);
     let shown = |arguments: &[&str]| {
         let done = home.milepost(&[&["peek"], arguments].concat());
         assert_eq!(done.status, 0, "{done:?}");
         done.stdout.lines().count()
     };
     let all = |name: &str| shown(&["--destination", name]);
-    assert_eq!((shown(&[]), all("default"), all("second")), (3, 2, 3), "in journals");
+    assert_eq!((shown(&[]), all("default"), all("second")), (2, 1, 2), "in journals");
     let waiting = stands(&home, "journals");
-    assert_eq!((&waiting["waiting"], &waiting["in_product"]), (&json!(4), &json!(true)), "nobody's yet");
+    assert_eq!((&waiting["waiting"], &waiting["in_product"]), (&json!(3), &json!(true)), "nobody's yet");
 
+    assert_eq!(home.milepost(&["milestone", "first_job"]).status, 0);
     assert_eq!(flush(&home, &[]).0, 0);
     assert_eq!(names(&receivers[0]), ["first_job", "first_of_all"]);
     assert_eq!(names(&receivers[1]), ["first_job", "first_of_all", "job_finished"]);
@@ -329,4 +329,33 @@ fn the_environment_speaks_of_the_first_and_one_without_an_endpoint_is_not_there(
     assert!(receivers[1].requests().is_empty());
     let done = home.milepost(&["flush", "--destination", "nobody"]);
     assert_eq!(done.status, 2, "{done:?}");
+}
+
+#[test]
+fn the_variables_of_opentelemetry_count_where_the_product_asks_for_them() {
+    let receivers = [Receiver::good(), Receiver::good()];
+    let base = receivers[0].url().replace("/v1/logs", "/");
+    let variables =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", base.as_str()), ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b")];
+    let flush = |home: &Home, more: &[(&str, &str)]| {
+        let variables = variables.iter().chain(more).copied();
+        finish(home.command(&["flush", "--json"]).envs(variables), "")
+    };
+    let home = Home::with("[events.job_finished]\nkeys = ['number', 'region']\n");
+    home.enqueue(3);
+    assert_eq!(flush(&home, &[]).status, 2, "nobody asked for them");
+
+    let asking = Home::with("otel_environment = true\n");
+    asking.enqueue(3);
+    assert_eq!(flush(&asking, &[]).json()["delivered"], 3);
+    assert_eq!(receivers[0].requests()[0].header("x-key"), Some("a b"));
+    assert!(receivers[0].requests()[0].head.starts_with("POST /v1/logs "));
+    asking.enqueue(4);
+    let logs = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", &*receivers[1].url());
+    let json = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json");
+    assert_eq!(flush(&asking, &[logs, json]).json()["delivered"], 4);
+    assert_eq!(receivers[1].requests()[0].header("content-type"), Some("application/json"));
+    let done = flush(&asking, &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
+    assert_eq!(done.status, 2, "{done:?}");
+    assert!(done.stderr.contains("OTEL_EXPORTER_OTLP_PROTOCOL"), "{done:?}");
 }

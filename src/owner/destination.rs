@@ -20,6 +20,8 @@ pub(super) struct Destination {
     pub(super) courier: Courier,
     /// Most events that a request has.
     pub(super) events_max: usize,
+    /// For a request as a whole.
+    pub(super) timeout: Duration,
     /// What is older is not sent.
     max_age: Option<Duration>,
     /// The fingerprint of its settings.
@@ -77,6 +79,7 @@ impl Destination {
             number,
             courier,
             events_max: route.events_max,
+            timeout: route.timeout,
             max_age: route.max_age,
             settings: route.fingerprint(),
             flight: None,

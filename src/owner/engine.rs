@@ -18,8 +18,7 @@ use crate::error::{Error, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::oldest;
 use crate::limits::{
-    BATCH_BLOCK_BYTES_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY,
-    REQUEST_TIMEOUT, TURN_EVERY,
+    BATCH_BLOCK_BYTES_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY, TURN_EVERY,
 };
 use crate::product::Quota;
 use crate::spool::{
@@ -40,13 +39,13 @@ pub(super) struct Engine {
     /// Kept, since a channel that nobody can send into is always ready, and nothing would ever wait for it.
     _reporting: Sender<Report>,
     next_job: u64,
-    keeper: Keeper,
+    pub(super) keeper: Keeper,
     /// Bytes of blocks that a destination may be owed before intake waits.
     owed_bytes_max: u64,
     /// When writers were last asked to let go of what they have.
     turned_at: Option<Instant>,
     /// When it was last looked for what is too old.
-    aged_at: Option<Instant>,
+    pub(super) aged_at: Option<Instant>,
     pub(super) requests: u64,
     pub(super) bytes: u64,
     /// Freed last, when the store is closed.
@@ -130,34 +129,6 @@ impl Engine {
         })
     }
 
-    /// Drops what is above the quota. `true` where there is more to be dropped at once. Not for who is about to
-    /// deliver everything.
-    pub(super) fn keep_quota(&mut self) -> Result<bool> {
-        self.drop_too_old()?;
-        Ok(self.spool.keep_quota(&mut self.intake, &mut self.keeper)?)
-    }
-
-    /// Drops what has waited too long.
-    pub(super) fn drop_aged(&mut self) -> Result<()> {
-        Ok(self.spool.drop_aged(&mut self.intake, &self.keeper)?)
-    }
-
-    /// Drops, now and then, what is older than its destination takes and is not with its courier: of one that is down
-    /// for long, too.
-    fn drop_too_old(&mut self) -> Result<()> {
-        let now = clock::monotonic();
-        if self.aged_at.is_some_and(|at| now.duration_since(at) < TURN_EVERY) {
-            return Ok(());
-        }
-        self.aged_at = Some(now);
-        for destination in &self.destinations {
-            if let Some(time) = destination.too_old_before() {
-                self.spool.drop_waiting_too_old(destination.number, time)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Waits until there is a report or a word on one of the others, at most so long, and not beyond the next try.
     pub(super) fn wait<T, U>(&self, longest: Duration, other: &Receiver<T>, another: &Receiver<U>) {
         let now = clock::monotonic();
@@ -225,7 +196,7 @@ impl Engine {
         self.spool.check_epoch()?;
         self.next_job += 1;
         let identity = Some(Box::new(self.spool.identity()));
-        let job = Job { id: self.next_job, parcels, timeout: REQUEST_TIMEOUT, identity };
+        let job = Job { id: self.next_job, parcels, timeout: destination.timeout, identity };
         if destination.courier.send(job).is_err() {
             // Its last job is not over: a connection attempt that could not be interrupted.
             destination.put_back(piece);

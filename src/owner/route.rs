@@ -1,7 +1,8 @@
 //! Where the events of each destination go.
 //!
 //! Of the first destination, most often the only one, flag or builder say it, then `MILEPOST_ENDPOINT`,
-//! `MILEPOST_FORMAT` and `MILEPOST_HEADERS`, then `settings.toml`, then the product; of the others the product alone.
+//! `MILEPOST_FORMAT` and `MILEPOST_HEADERS`, then the variables of OpenTelemetry where the product asks for them, then
+//! `settings.toml`, then the product; of the others the product alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,12 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::headers;
+use super::otel::Otel;
 use super::settings::Choices;
 use crate::consent::{FileSettings, Watch};
 use crate::delivery::{Deliver, Endpoint, Format, Means, Permit, Transport, Wire};
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::BATCH_EVENTS_MAX;
+use crate::limits::{BATCH_EVENTS_MAX, REQUEST_TIMEOUT};
 use crate::product::{Destination, Product, Routing};
 
 /// Which event goes to whom, and by what way.
@@ -32,6 +34,8 @@ pub(crate) struct Route {
     by: By,
     /// Most events that a request has.
     pub(crate) events_max: usize,
+    /// For a request as a whole.
+    pub(crate) timeout: Duration,
     /// What is older is not sent.
     pub(crate) max_age: Option<Duration>,
     /// Asked before each request.
@@ -60,7 +64,9 @@ impl Ways {
         let mut programs = choices.programs.clone();
         for (place, mut destination) in product.destinations().into_iter().enumerate() {
             if place == 0 {
-                override_first(&mut destination, choices, set, watch)?;
+                let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+                let otel = if product.otel_environment { Otel::read(variable)? } else { Otel::default() };
+                override_first(&mut destination, choices, otel, set, watch)?;
             }
             let program = programs.remove(&destination.name).filter(|_| destination.is_programs);
             routes.extend(Route::of(destination, program, choices.plain_http, permit)?);
@@ -128,6 +134,7 @@ impl Ways {
 fn override_first(
     first: &mut Destination,
     choices: &Choices,
+    otel: Otel,
     set: &FileSettings,
     watch: &Watch,
 ) -> Result<()> {
@@ -145,6 +152,8 @@ fn override_first(
     } else if let Some(word) = variable("MILEPOST_FORMAT") {
         word.parse::<Format>().map_err(|error| cannot_be_used("MILEPOST_FORMAT", error))?;
         first.format = Some(word);
+    } else if let Some(format) = otel.format {
+        first.format = Some(format.to_string());
     } else if let Some(word) = &set.format {
         let is_one = or_object(word.parse::<Format>().map(drop));
         first.format = is_one.then(|| word.clone());
@@ -156,6 +165,9 @@ fn override_first(
     } else if let Some(url) = variable("MILEPOST_ENDPOINT") {
         parse(&url).map_err(|error| cannot_be_used("MILEPOST_ENDPOINT", error))?;
         first.endpoint = Some(url);
+    } else if let Some(url) = otel.endpoint {
+        parse(&url).map_err(|error| cannot_be_used("OpenTelemetry's endpoint", error))?;
+        first.endpoint = Some(url);
     } else if let Some(url) = &set.endpoint {
         let is_one = or_object(parse(url));
         first.endpoint = is_one.then(|| url.clone());
@@ -164,7 +176,10 @@ fn override_first(
         first.headers.clone_from(&choices.headers);
     } else if let Some(text) = variable("MILEPOST_HEADERS") {
         first.headers = headers::parse(&text).map_err(|error| cannot_be_used("MILEPOST_HEADERS", error))?;
+    } else if !otel.headers.is_empty() {
+        first.headers = otel.headers;
     }
+    first.timeout = otel.timeout.or(first.timeout);
     Ok(())
 }
 
@@ -180,7 +195,7 @@ impl Route {
         plain_http: bool,
         permit: &Permit,
     ) -> Result<Option<Self>> {
-        let Destination { name, endpoint, format, headers, events_max, max_age, is_programs: _ } =
+        let Destination { name, endpoint, format, headers, events_max, timeout, max_age, is_programs: _ } =
             destination;
         let wrong = |what: &str| {
             let what = format!("the {what} of the product's destination {name:?}");
@@ -196,7 +211,8 @@ impl Route {
             (None, None) => return Ok(None),
         };
         let events_max = events_max.unwrap_or(usize::MAX).min(most);
-        let route = Self { name, by, events_max, max_age, permit: permit.clone() };
+        let timeout = timeout.unwrap_or(REQUEST_TIMEOUT);
+        let route = Self { name, by, events_max, timeout, max_age, permit: permit.clone() };
         route.transport()?;
         Ok(Some(route))
     }

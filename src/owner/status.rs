@@ -161,7 +161,7 @@ fn destinations(names: &[String], census: &Census) -> Vec<DestinationStatus> {
     let mut accounts = census.books.accounts.clone();
     // What stands in journals is the only destination's, or nobody knows yet whose.
     if let Some(default) = accounts.get_mut(DEFAULT).filter(|_| census.unassigned > 0) {
-        default.accepted -= census.unassigned;
+        default.accepted = default.accepted.saturating_sub(census.unassigned);
         let whose = if let [name] = names { name } else { JOURNALS };
         accounts.entry(whose.into()).or_default().accepted += census.unassigned;
     }

@@ -32,6 +32,7 @@ pub struct Destination {
     pub(crate) format: Option<String>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) events_max: Option<usize>,
+    pub(crate) timeout: Option<Duration>,
     pub(crate) max_age: Option<Duration>,
 }
 
@@ -57,8 +58,17 @@ impl Destination {
     /// A destination of this name, by which `status` and the command line know it, and what waits for it is kept:
     /// with another name it is another destination.
     pub fn new(name: impl Into<String>) -> Self {
-        let (endpoint, format, headers, events_max, max_age) = Default::default();
-        Self { name: name.into(), endpoint, is_programs: false, format, headers, events_max, max_age }
+        let (endpoint, format, headers, events_max, timeout, max_age) = Default::default();
+        Self {
+            name: name.into(),
+            endpoint,
+            is_programs: false,
+            format,
+            headers,
+            events_max,
+            timeout,
+            max_age,
+        }
     }
 
     /// Where it is: the whole URL.
@@ -94,6 +104,13 @@ impl Destination {
     #[must_use]
     pub fn events_max(mut self, events: usize) -> Self {
         self.events_max = Some(events);
+        self
+    }
+
+    /// How long a request may take as a whole. Defaults to 30 seconds.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 

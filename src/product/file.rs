@@ -40,6 +40,8 @@ struct File {
     used_before: Vec<String>,
     endpoint: Option<String>,
     format: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    otel_environment: bool,
     #[serde(default, rename = "destination", skip_serializing_if = "Vec::is_empty")]
     destinations: Vec<DestinationTable>,
     #[serde(default, rename = "route", skip_serializing_if = "Vec::is_empty")]
@@ -81,6 +83,7 @@ struct DestinationTable {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
     events_max: Option<usize>,
+    timeout_seconds: Option<f64>,
     max_age_seconds: Option<u64>,
 }
 
@@ -150,6 +153,7 @@ impl Product {
     /// runtime_version = "3.12.1"
     /// endpoint = "http://127.0.0.1:4318/v1/logs"
     /// format = "otlp"                 # or another: see `Format`
+    /// otel_environment = false        # true: the variables of OpenTelemetry's exporters count, too
     /// mode = "on"
     /// free_disk_min = 67108864        # bytes that are left to others
     /// quota = { bytes = 67108864, events = 1000000, age_days = 90, files = 4096, drop = "oldest" }
@@ -165,6 +169,7 @@ impl Product {
     /// format = "otlp"
     /// headers = { Authorization = "Bearer ..." }
     /// events_max = 100                # a request, at most
+    /// timeout_seconds = 30.0          # for a request as a whole
     /// max_age_seconds = 604800        # what is older is dropped
     /// by_program = false              # true: the program delivers by its own means, and there is no endpoint
     ///
@@ -243,7 +248,9 @@ impl TryFrom<File> for Product {
         product.traces = file.used_before;
         product.endpoint = file.endpoint;
         product.format = file.format;
-        product.destinations = file.destinations.into_iter().map(Destination::from).collect();
+        product.destinations =
+            file.destinations.into_iter().map(Destination::try_from).collect::<Result<_>>()?;
+        product.otel_environment = file.otel_environment;
         let rule = |RouteTable { events, to }| RouteRule { events, to };
         product.routes = file.routes.into_iter().map(rule).collect();
         product.mode = file.mode.unwrap_or_default();
@@ -312,6 +319,7 @@ impl From<&Product> for File {
             used_before: product.traces,
             endpoint: product.endpoint,
             format: product.format,
+            otel_environment: product.otel_environment,
             destinations: product.destinations.into_iter().map(DestinationTable::from).collect(),
             routes: product
                 .routes
@@ -339,20 +347,40 @@ impl From<&Product> for File {
     }
 }
 
-impl From<DestinationTable> for Destination {
-    fn from(table: DestinationTable) -> Self {
-        let DestinationTable { name, endpoint, by_program, format, headers, events_max, max_age_seconds } =
-            table;
-        let (headers, max_age) = (headers.into_iter().collect(), max_age_seconds.map(Duration::from_secs));
-        Self { name, endpoint, is_programs: by_program, format, headers, events_max, max_age }
+impl TryFrom<DestinationTable> for Destination {
+    type Error = Error;
+
+    fn try_from(table: DestinationTable) -> Result<Self> {
+        let wrong =
+            |seconds: f64| Error::invalid(format!("timeout_seconds = {seconds} is no length of time"));
+        let timeout = table
+            .timeout_seconds
+            .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(|_| wrong(seconds)));
+        Ok(Self {
+            name: table.name,
+            endpoint: table.endpoint,
+            is_programs: table.by_program,
+            format: table.format,
+            headers: table.headers.into_iter().collect(),
+            events_max: table.events_max,
+            timeout: timeout.transpose()?,
+            max_age: table.max_age_seconds.map(Duration::from_secs),
+        })
     }
 }
 
 impl From<Destination> for DestinationTable {
     fn from(destination: Destination) -> Self {
-        let Destination { name, endpoint, is_programs, format, headers, events_max, max_age } = destination;
-        let (headers, max_age_seconds) = (headers.into_iter().collect(), max_age.map(|age| age.as_secs()));
-        Self { name, endpoint, by_program: is_programs, format, headers, events_max, max_age_seconds }
+        Self {
+            name: destination.name,
+            endpoint: destination.endpoint,
+            by_program: destination.is_programs,
+            format: destination.format,
+            headers: destination.headers.into_iter().collect(),
+            events_max: destination.events_max,
+            timeout_seconds: destination.timeout.map(|timeout| timeout.as_secs_f64()),
+            max_age_seconds: destination.max_age.map(|age| age.as_secs()),
+        }
     }
 }
 
@@ -384,6 +412,7 @@ mod tests {
             used_before = ["config.toml"]
             endpoint = "http://127.0.0.1:4318/v1/logs"
             format = "otlp"
+            otel_environment = true
             mode = "local"
             free_disk_min = 1
             quota = { bytes = 2, events = 5, age_days = 3, files = 4, drop = "newest" }
@@ -406,6 +435,7 @@ mod tests {
             format = "webhook"
             headers = { Authorization = "Bearer x" }
             events_max = 7
+            timeout_seconds = 2.5
             max_age_seconds = 60
             [[destination]]
             name = "archive"
@@ -441,12 +471,14 @@ mod tests {
             .format("webhook")
             .header("Authorization", "Bearer x")
             .events_max(7)
+            .timeout(Duration::from_millis(2_500))
             .max_age(Duration::from_secs(60));
         // The first has what the product says beside the list.
         let usage = Destination::new("usage").endpoint("http://127.0.0.1:4318/v1/logs").format("otlp");
         let archive = Destination::new("archive").by_program();
         assert_eq!(product.destinations(), [usage, alarms, archive]);
         assert_eq!(product.routing().of_event("job_failed"), ["usage", "alarms", "archive"]);
+        assert!(product.otel_environment);
         assert_eq!(product.mode, Mode::Local);
         let age = Duration::from_secs(3 * 86_400);
         let quota = Quota { bytes: 2, events: 5, age, files: 4, drops: Drops::Newest };

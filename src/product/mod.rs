@@ -69,6 +69,7 @@ pub struct Product {
     pub(crate) format: Option<String>,
     /// None where there is one alone, which needs no name.
     destinations: Vec<Destination>,
+    pub(crate) otel_environment: bool,
     routes: Vec<RouteRule>,
     pub(crate) mode: Mode,
     pub(crate) free_disk_min: u64,
@@ -99,6 +100,7 @@ impl Product {
             endpoint: None,
             format: None,
             destinations: Vec::new(),
+            otel_environment: false,
             routes: Vec::new(),
             mode: Mode::On,
             free_disk_min: FREE_DISK_BYTES_MIN,
@@ -296,6 +298,16 @@ impl Product {
         to: impl IntoIterator<Item = D>,
     ) -> Self {
         self.routes.push(RouteRule { events: events.into(), to: to.into_iter().map(Into::into).collect() });
+        self
+    }
+
+    /// Has the standard variables of OpenTelemetry's exporters count for the first destination, below `MILEPOST_ENDPOINT`
+    /// and its kin and above all files: `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT` as it is, `OTEL_EXPORTER_OTLP_ENDPOINT` with
+    /// `/v1/logs`, and `_PROTOCOL`, `_HEADERS`, `_TIMEOUT` of either. By default they mean nothing: they were said of
+    /// the host's telemetry, not of the product's.
+    #[must_use]
+    pub fn otel_environment(mut self) -> Self {
+        self.otel_environment = true;
         self
     }
 

@@ -394,16 +394,6 @@ impl Spool {
         Ok(())
     }
 
-    /// The number of a destination; made if there is none of that name.
-    pub(crate) fn destination(&mut self, name: &str) -> u16 {
-        let known = self.meta.destinations.iter().position(|destination| destination.name == name);
-        let number = known.unwrap_or_else(|| {
-            self.meta.destinations.push(Destination { name: name.into(), witness: None });
-            self.meta.destinations.len() - 1
-        });
-        number as u16
-    }
-
     /// Leases what a destination is owed next.
     pub(crate) fn lease(&mut self, destination: u16, events_max: usize, bytes_max: u64) -> Vec<Lease> {
         self.queue.lease(destination, events_max, bytes_max)
@@ -412,11 +402,6 @@ impl Spool {
     /// Everything that is owed and not leased, in the order of delivery.
     pub(crate) fn waiting(&self) -> Vec<Lease> {
         self.queue.free()
-    }
-
-    /// The name of the destination that is owed events.
-    pub(crate) fn name(&self, lease: &Lease) -> &str {
-        self.meta.destinations.get(lease.key.destination as usize).map_or("", |found| found.name.as_str())
     }
 
     /// The block of a lease, and whose events they are.
@@ -430,19 +415,6 @@ impl Spool {
         found.ok_or_else(|| missing(format!("block {sequence} or its origin is gone")).into())
     }
 
-    /// Whether `destination` took a batch under these settings.
-    pub(crate) fn is_witness(&self, destination: u16, settings: &str) -> bool {
-        let found = self.meta.destinations.get(destination as usize);
-        found.is_some_and(|destination| destination.witness.as_deref() == Some(settings))
-    }
-
-    /// Remembers that `destination` took a batch under these settings. Durable with the next transaction.
-    pub(crate) fn witness(&mut self, destination: u16, settings: &str) {
-        if let Some(destination) = self.meta.destinations.get_mut(destination as usize) {
-            destination.witness = Some(settings.to_owned());
-        }
-    }
-
     /// Whether this milestone was reached before.
     pub(crate) fn is_reached(&self, milestone: &str) -> bool {
         self.marks.contains_key(milestone)
@@ -451,12 +423,6 @@ impl Spool {
     /// Which events are let in of a block that another journal than its own carries.
     pub(crate) fn lets_in(&self, block: &Block<'_>) -> u128 {
         self.lost.let_in(block)
-    }
-
-    /// What a destination is owed of what is in the store: events, and bytes of blocks.
-    pub(crate) fn owed(&self, destination: u16) -> (u64, u64) {
-        let owed = self.queue.owed(destination);
-        (owed.events, owed.bytes)
     }
 
     /// Whether nobody is owed anything of what is in the store.
@@ -471,15 +437,6 @@ impl Spool {
 
     pub(crate) fn books(&self) -> &Books {
         &self.meta.books
-    }
-
-    /// How a destination last answered, for the ledger.
-    pub(crate) fn set_word(&mut self, destination: &str, word: LastWord) {
-        self.words.insert(destination.into(), word);
-    }
-
-    pub(crate) fn word(&self, destination: &str) -> LastWord {
-        self.words.get(destination).cloned().unwrap_or_default()
     }
 
     /// The dead letters, oldest first.

@@ -21,6 +21,7 @@ mod books;
 mod carried;
 mod core;
 mod dead;
+mod destinations;
 mod enter;
 mod exports;
 mod forget;

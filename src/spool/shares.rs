@@ -1,6 +1,5 @@
 //! Who gets which events of a block.
 
-use super::core::Spool;
 use super::{DEFAULT, LOCAL};
 use crate::block::Block;
 use crate::product::{Mode, Routing};
@@ -67,13 +66,6 @@ impl Shares {
     /// What this destination gets.
     pub(crate) fn events(&self, destination: &str) -> u128 {
         self.shares.iter().find(|share| share.0 == destination).map_or(0, |share| share.1)
-    }
-}
-
-impl Spool {
-    /// From now on events that are taken in go to whom `routing` says.
-    pub(crate) fn route_by(&mut self, routing: Routing) {
-        self.routing = routing;
     }
 }
 
