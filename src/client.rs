@@ -12,7 +12,7 @@ use crate::admission::{Admission, Refusal, Rule};
 use crate::block::Class;
 use crate::clock;
 use crate::consent::{Answer, Watch};
-use crate::delivery::Format;
+use crate::delivery::{Deliver, Format};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::installation::Installation;
@@ -148,6 +148,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Delivers to a destination of the product, one that is [`crate::Destination::by_program`], by means of the
+    /// program's own. Every process of the product that runs for long has to be told, since any of them may be the one
+    /// that delivers.
+    #[must_use]
+    pub fn deliver(mut self, destination: impl Into<String>, by: impl Deliver + 'static) -> Self {
+        self.choices.programs.insert(destination.into(), Arc::new(by));
+        self
+    }
+
     /// How far events go. Of this, `MILEPOST_MODE` and the product's the most restrictive holds.
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Self {
@@ -271,8 +280,8 @@ impl Client {
                     channel.refuse_all();
                 }
                 Writer::spawn(writer, channel.clone(), sync.clone()).map_err(failed)?;
-                let (route, quota) = (settings.route.clone(), settings.product.quota);
-                let spawned = StoreThread::spawn(installation, route, quota, watch.clone(), rung);
+                let (ways, quota) = (settings.ways.clone(), settings.product.quota);
+                let spawned = StoreThread::spawn(installation, ways, quota, watch.clone(), rung);
                 store = Some(spawned.map_err(failed)?);
             }
             None => channel.refuse_all(),
@@ -281,7 +290,7 @@ impl Client {
             channel,
             sync,
             watch,
-            has_route: settings.route.is_some(),
+            has_route: settings.ways.is_open(),
             milestones,
             objection: settings.milestones_objection(),
             installation: settings.installation,

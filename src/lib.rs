@@ -31,7 +31,7 @@
 //! 3. The thread `milepost-sync` makes them durable every second, and for whoever waits in [`Client::sync`].
 //! 4. One process of all that share the directory holds the spool: its thread `milepost-store` takes
 //!    journals in as far as they are needed soon.
-//! 5. Its threads `milepost-courier-N` deliver, back off, and report; what was acked is booked and removed.
+//! 5. Its threads `milepost-courier-NAME`, one a destination, deliver, back off, and report; what was acked is booked and removed.
 //!
 //! # Consent
 //!
@@ -90,13 +90,13 @@ pub use admission::Refusal;
 pub use block::DropReason;
 pub use bundle::Bundle;
 pub use client::{Client, ClientBuilder, EnqueueError, Heartbeat, Stats};
-pub use delivery::{CheckStep, Checked, Format};
+pub use delivery::{Batch, BatchEvent, CheckStep, Checked, Deliver, Delivery, EventOrigin, Format};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;
 pub use owner::{
-    Admin, Changed, Checkup, DeadEvent, DeclaredEvent, Delivered, DestinationStatus, Exported, Finding,
-    FlushReport, Forgotten, GuardRule, Imported, LineFormat, OwnerStatus, PeekedEvent, Privacy, Receipted,
-    Remedy, Salvage, Selection, SentEvent, Setting, Status, Verdict, Waiting,
+    Admin, Changed, Checkup, DeadEvent, DeclaredEvent, Delivered, DestinationReport, DestinationStatus,
+    Exported, Finding, FlushReport, Forgotten, GuardRule, Imported, LineFormat, OwnerStatus, PeekedEvent,
+    Privacy, Receipted, Remedy, Salvage, Selection, SentEvent, Setting, Status, Verdict, Waiting,
 };
-pub use product::{Exit, Mode, Network, Product, ServerInfo};
+pub use product::{Destination, Exit, Mode, Network, Product, ServerInfo};

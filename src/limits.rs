@@ -219,6 +219,9 @@ pub(crate) const INTAKE_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Most journals that one look at the directory remembers: bounds memory, not what is taken in.
 pub(crate) const INTAKE_JOURNALS_MAX: usize = 256;
 
+/// Most destinations of a product: each has a thread and a connection.
+pub(crate) const DESTINATIONS_MAX: usize = 16;
+
 // ---- the spool ----------------------------------------------------------------------------------
 
 /// Intake goes on while a destination that can deliver is owed less than this: enough for a courier to

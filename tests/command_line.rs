@@ -33,8 +33,19 @@ const STATUS: [&str; 18] = [
     "waiting",
 ];
 
-const DESTINATION: [&str; 8] =
-    ["dead", "delivered", "held", "last_delivery", "last_error", "name", "next_try", "waiting"];
+const DESTINATION: [&str; 11] = [
+    "accepted",
+    "dead",
+    "delivered",
+    "dropped",
+    "held",
+    "in_product",
+    "last_delivery",
+    "last_error",
+    "name",
+    "next_try",
+    "waiting",
+];
 
 fn with(home: &Home, variables: &[(&str, &str)], arguments: &[&str]) -> Done {
     finish(home.command(arguments).envs(variables.iter().copied()), "")

@@ -3,13 +3,13 @@
 use clap::{Args, Subcommand};
 use milepost::{Admin, DeadEvent};
 
-use super::Common;
 use super::output::{DONE, FAILED, Objection, print_json, print_line, thousands};
+use super::{Common, admin};
 
 #[derive(Subcommand)]
 pub(super) enum Dead {
     /// Lists the events that a receiver refused for good, and what it said
-    List,
+    List(List),
     /// Shows one of them whole
     Show {
         /// Its number, or the event's id
@@ -22,6 +22,13 @@ pub(super) enum Dead {
 }
 
 #[derive(Args)]
+pub(super) struct List {
+    /// Only what this destination refused
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+}
+
+#[derive(Args)]
 pub(super) struct Which {
     /// Numbers, or events' ids
     #[arg(required_unless_present = "all")]
@@ -29,13 +36,21 @@ pub(super) struct Which {
     /// All that there are
     #[arg(long, conflicts_with = "ids")]
     all: bool,
+    /// Only of what this destination refused
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
 }
 
 impl Dead {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
-        let admin = common.builder()?.admin()?;
+        let destination = match self {
+            Self::List(List { destination }) => destination.as_deref(),
+            Self::Show { .. } => None,
+            Self::Requeue(which) | Self::Drop(which) => which.destination.as_deref(),
+        };
+        let admin = admin(common.builder()?, destination)?;
         match self {
-            Self::List => list(&admin, common.json),
+            Self::List(_) => list(&admin, common.json),
             Self::Show { id } => show(&admin, id),
             Self::Requeue(which) => {
                 change(&admin, which, common.json, "requeued", |numbers| admin.requeue(numbers))

@@ -9,14 +9,17 @@ use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use milepost::{ClientBuilder, FlushReport, Format};
 
-use super::Common;
 use super::network::NetworkArgs;
-use super::output::{DONE, UNDELIVERED, print_json, print_line, thousands};
+use super::output::{DONE, Objection, UNDELIVERED, print_json, print_line, thousands};
+use super::{Common, admin};
 
 #[derive(Args)]
 pub(super) struct Flush {
     #[command(flatten)]
     target: Target,
+    /// Only this destination
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
     /// How long it may take
     #[arg(long, default_value = "30s", value_parser = duration)]
     timeout: Duration,
@@ -34,8 +37,8 @@ pub(super) struct Target {
     format: Option<Format>,
     /// A header of every request, as 'NAME: VALUE'; a VALUE of env:VARIABLE or file:PATH stands there. It is never
     /// printed
-    #[arg(long = "header", value_name = "HEADER", value_parser = header)]
-    headers: Vec<(String, String)>,
+    #[arg(long = "header", value_name = "HEADER")]
+    headers: Vec<String>,
     #[command(flatten)]
     network: NetworkArgs,
     /// Send over plain http to other hosts than this one
@@ -56,8 +59,11 @@ impl Target {
         if self.allow_plain_http {
             builder = builder.allow_plain_http();
         }
-        for (name, value) in &self.headers {
-            builder = builder.header(name, value);
+        for text in &self.headers {
+            // Not by clap, whose error would repeat it.
+            let wrong = || Objection::Usage("a header is written as 'NAME: VALUE'".into());
+            let (name, value) = text.split_once(':').ok_or_else(wrong)?;
+            builder = builder.header(name.trim(), value.trim());
         }
         Ok(builder)
     }
@@ -68,7 +74,7 @@ impl Flush {
         let builder = self.target.builder(common)?;
         let stop = stop_on_ctrl_c()?;
         let bar = progress_bar(common.json);
-        let report = builder.admin()?.flush(self.timeout, &mut |so_far| {
+        let report = admin(builder, self.destination.as_deref())?.flush(self.timeout, &mut |so_far| {
             bar.set_length(so_far.delivered + so_far.dead + so_far.dropped + so_far.waiting);
             bar.set_position(so_far.delivered + so_far.dead + so_far.dropped);
             bar.set_message(format!(", {}", HumanBytes(so_far.bytes)));
@@ -93,6 +99,7 @@ pub(super) fn print(report: &FlushReport, json: bool) -> anyhow::Result<()> {
             "bytes": report.bytes,
             "seconds": report.elapsed.as_secs_f64(),
             "reason": report.reason,
+            "destinations": report.destinations,
         }));
     }
     let mut text = format!(
@@ -110,6 +117,10 @@ pub(super) fn print(report: &FlushReport, json: bool) -> anyhow::Result<()> {
         if events > 0 {
             text += &format!("; {} {what}", thousands(events));
         }
+    }
+    for destination in report.destinations.iter().filter(|_| report.destinations.len() > 1) {
+        let (delivered, waiting) = (thousands(destination.delivered), thousands(destination.waiting));
+        text += &format!("\n  {}: {delivered} delivered, {waiting} waiting", destination.name);
     }
     if let Some(reason) = &report.reason {
         text += &format!("\n{reason}");
@@ -136,11 +147,6 @@ pub(super) fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = stop.clone();
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))?;
     Ok(stop)
-}
-
-fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("a header is 'NAME: VALUE'")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -33,7 +33,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use milepost::{Client, ClientBuilder, Product};
+use milepost::{Admin, Client, ClientBuilder, Product};
 
 use output::Failure;
 
@@ -147,6 +147,15 @@ impl Common {
             Some(home) => builder.home(home),
             None => builder,
         })
+    }
+}
+
+/// What looks at the queue, of one destination alone where one is named.
+fn admin(builder: ClientBuilder, destination: Option<&str>) -> milepost::Result<Admin> {
+    let admin = builder.admin()?;
+    match destination {
+        Some(name) => admin.only(name),
+        None => Ok(admin),
     }
 }
 

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use clap::Args;
 use milepost::Format;
 
-use super::Common;
 use super::output::{DONE, print_json};
+use super::{Common, admin};
 
 #[derive(Args)]
 pub(super) struct Peek {
@@ -17,11 +17,14 @@ pub(super) struct Peek {
     /// key; by default an event a line, for people and scripts
     #[arg(long, value_parser = str::parse::<Format>)]
     format: Option<Format>,
+    /// Only what this destination gets; needed with --format where the product has several
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
 }
 
 impl Peek {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
-        let admin = common.builder()?.admin()?;
+        let admin = admin(common.builder()?, self.destination.as_deref())?;
         let mut left = self.number.unwrap_or(u64::MAX);
         let mut printed = Ok(());
         match self.format {

@@ -76,6 +76,9 @@ fn rows(status: &Status) -> Vec<(String, String)> {
             thousands(destination.waiting),
             thousands(destination.delivered)
         )];
+        let purge = "no longer in the product: milepost purge --destination deletes or moves what waits";
+        words.extend((!destination.in_product).then(|| purge.to_owned()));
+        words.extend((destination.dead > 0).then(|| format!("{} dead", thousands(destination.dead))));
         words.extend(destination.last_delivery.as_ref().map(|time| format!("last delivery {time}")));
         words.extend(destination.held.as_ref().map(|why| format!("HELD: {why}")));
         let error = destination.last_error.as_ref().filter(|_| destination.held.is_none());

@@ -27,7 +27,7 @@ pub(crate) use facts::{Environment, Sources, is_ci};
 pub(crate) use file::Stamp;
 pub(crate) use state::State;
 pub(crate) use watch::Watch;
-pub(crate) use words::truth;
+pub(crate) use words::{Settings as FileSettings, truth};
 
 use crate::product::Mode;
 

@@ -14,7 +14,7 @@ use super::answer::one_line;
 use super::backoff::Pace;
 use super::http::{Call, Request, Transport};
 use super::wire::{Damage, Manifest, pack};
-use super::{Disposition, Parcel, Wire, disposition};
+use super::{Deliver, Disposition, Parcel, Wire, disposition, program};
 use crate::clock;
 use crate::installation::Identity;
 use crate::limits::{CONSENT_GAP, COURIER_END_WAIT, COURIER_JOBS_MAX};
@@ -53,6 +53,20 @@ pub(crate) struct Report {
     pub(crate) answer: Option<(u16, Vec<u8>)>,
 }
 
+/// How a courier delivers.
+pub(crate) enum Means {
+    /// By HTTP, in this format.
+    Http(Wire),
+    /// By whatever the program does.
+    Program(Arc<dyn Deliver>),
+}
+
+impl From<Wire> for Means {
+    fn from(wire: Wire) -> Self {
+        Self::Http(wire)
+    }
+}
+
 /// A thread that sends one job after the other to one receiver.
 ///
 /// Dropping it ends the request in flight, which may have arrived: the events go again, with the same ids.
@@ -66,22 +80,26 @@ pub(crate) struct Courier {
 }
 
 impl Courier {
-    /// Starts the thread `milepost-courier-{number}`.
+    /// Who delivers by other means has the transport for what `permit` asks. Starts the thread
+    /// `milepost-courier-{name}`, of which the system may keep the beginning alone.
     pub(crate) fn spawn(
-        number: usize,
-        wire: Wire,
+        name: &str,
+        means: impl Into<Means>,
         transport: Transport,
         permit: Permit,
         reports: Sender<Report>,
     ) -> io::Result<Self> {
-        let transport = Arc::new(transport);
+        let (means, transport) = (means.into(), Arc::new(transport));
         let (jobs, queue) = bounded(COURIER_JOBS_MAX);
         let (alive, ended) = bounded(0);
-        let thread = process::spawn(&format!("courier-{number}"), {
+        let thread = process::spawn(&format!("courier-{name}"), {
             let transport = transport.clone();
             move || {
                 let _alive: Sender<()> = alive;
-                run(&queue, &reports, |call, job| deliver(&wire, &transport, &permit, call, job));
+                run(&queue, &reports, |call, job| match &means {
+                    Means::Http(wire) => deliver(wire, &transport, &permit, call, job),
+                    Means::Program(program) => hand_over(program.as_ref(), &transport, &permit, call, job),
+                });
             }
         })?;
         Ok(Self { jobs: Some(jobs), transport, ended, thread: Some(thread) })
@@ -177,6 +195,24 @@ fn deliver(wire: &Wire, transport: &Transport, permit: &Permit, call: &Call, job
     report
 }
 
+/// Has the program deliver, whose events they are that were leased.
+fn hand_over(
+    program: &dyn Deliver,
+    transport: &Transport,
+    permit: &Permit,
+    call: &Call,
+    job: &Job,
+) -> Report {
+    let may = || {
+        permit(transport, call)?;
+        let is_theirs = job.identity.clone().is_none_or(|mut identity| identity.holds());
+        is_theirs.then_some(()).ok_or_else(|| "somebody said meanwhile that nothing is to be sent".to_owned())
+    };
+    let mut report = program::deliver(program, may, call, job);
+    report.disposition = within(report.disposition, report.events);
+    report
+}
+
 /// A disposition that speaks of no more events than were sent.
 fn within(disposition: Disposition, sent: u64) -> Disposition {
     match disposition {
@@ -191,10 +227,8 @@ fn within(disposition: Disposition, sent: u64) -> Disposition {
 }
 
 fn panicked(id: u64, panic: &(dyn Any + Send)) -> Report {
-    let words = panic.downcast_ref::<String>().map(String::as_str);
-    let words = words.or_else(|| panic.downcast_ref().copied()).unwrap_or("without a word");
     let disposition = Disposition::Retry {
-        why: format!("the courier panicked: {}; please report this", one_line(words)),
+        why: format!("the courier panicked: {}; please report this", one_line(words_of(panic))),
         after: None,
         pace: Pace::Refused,
     };
@@ -207,6 +241,12 @@ fn panicked(id: u64, panic: &(dyn Any + Send)) -> Report {
         damaged: Vec::new(),
         answer: None,
     }
+}
+
+/// What a panic says.
+pub(super) fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let words = panic.downcast_ref::<String>().map(String::as_str);
+    words.or_else(|| panic.downcast_ref().copied()).unwrap_or("without a word")
 }
 
 #[cfg(test)]
@@ -247,7 +287,7 @@ mod tests {
         let (reports, incoming) = crossbeam_channel::unbounded();
         let transport = Transport::new(&endpoint, Vec::new(), &Network::new()).unwrap();
         let wire = Wire::new(Format::Otlp, &mut Vec::new(), true);
-        (Courier::spawn(0, wire, transport, Arc::new(|_, _| Ok(())), reports).unwrap(), incoming)
+        (Courier::spawn("default", wire, transport, Arc::new(|_, _| Ok(())), reports).unwrap(), incoming)
     }
 
     #[test]
@@ -297,7 +337,7 @@ mod tests {
         let transport = Transport::new(&endpoint, Vec::new(), &Network::new()).unwrap();
         let permit: Permit = Arc::new(|_, _| Err("nobody may".into()));
         let wire = Wire::new(Format::Otlp, &mut Vec::new(), true);
-        let courier = Courier::spawn(0, wire, transport, permit, reports).unwrap();
+        let courier = Courier::spawn("default", wire, transport, permit, reports).unwrap();
         courier.send(job(1, 1)).unwrap();
         let report = incoming.recv_timeout(LONG).unwrap();
         assert!(format!("{:?}", report.disposition).starts_with("Retry { why: \"nobody may\""), "{report:?}");

@@ -188,7 +188,7 @@ impl Call {
         Self { agent: config.new_agent(), interrupted: Arc::default() }
     }
 
-    fn is_interrupted(&self) -> bool {
+    pub(super) fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Acquire)
     }
 }

@@ -22,6 +22,7 @@ mod disposition;
 mod endpoint;
 mod http;
 mod probe;
+mod program;
 mod proxy;
 mod wire;
 
@@ -34,12 +35,13 @@ use std::time::Duration;
 
 use answer::Answer;
 pub(crate) use backoff::{Backoff, Pace};
-pub(crate) use courier::{Courier, Job, Permit, Report};
+pub(crate) use courier::{Courier, Job, Means, Permit, Report};
 pub(crate) use disposition::disposition;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use http::{Call, Transport};
 pub(crate) use probe::check;
 pub use probe::{CheckStep, Checked};
+pub use program::{Batch, BatchEvent, Deliver, Delivery, EventOrigin};
 pub use wire::Format;
 pub(crate) use wire::{Damage, Manifest, Wire};
 
@@ -80,6 +82,18 @@ pub(crate) enum Disposition {
     /// It, or whatever answered in its place, will take nothing before somebody changes a setting. `why` says
     /// which.
     Hold { why: String },
+}
+
+impl Disposition {
+    /// What it says, beside whether the receiver has them.
+    fn why(&self) -> Option<&str> {
+        match self {
+            Self::Ack { warning, .. } => warning.as_deref(),
+            Self::Retry { why, .. } | Self::Split { why } | Self::Refuse { why, .. } | Self::Hold { why } => {
+                Some(why)
+            }
+        }
+    }
 }
 
 /// Names the size, never the events: these belong to a person.

@@ -15,6 +15,8 @@ use crate::limits::{CLOCK_SKEW_MAX, REQUEST_TIMEOUT};
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Checked {
+    /// Its name among the product's destinations.
+    pub destination: String,
     /// Where to, without a query.
     pub endpoint: String,
     /// Whether every step went well.
@@ -38,7 +40,7 @@ pub struct CheckStep {
 }
 
 /// Goes the whole way to a receiver, with a batch that has no events.
-pub(crate) fn check(endpoint: &Endpoint, transport: &Transport, wire: &Wire) -> Checked {
+pub(crate) fn check(name: &str, endpoint: &Endpoint, transport: &Transport, wire: &Wire) -> Checked {
     let empty = wire.encode(&[]);
     let request = Request {
         body: &empty.body,
@@ -52,7 +54,12 @@ pub(crate) fn check(endpoint: &Endpoint, transport: &Transport, wire: &Wire) -> 
     let (stages, outcome) = transport.probe(wire.format.has_empty_batch().then_some(&request));
     let mut way = Way { began, steps: Vec::new() };
     way.go(&stages, endpoint.is_secure(), outcome, wire);
-    Checked { endpoint: endpoint.to_string(), ok: way.steps.iter().all(|step| step.ok), steps: way.steps }
+    Checked {
+        destination: name.into(),
+        endpoint: endpoint.to_string(),
+        ok: way.steps.iter().all(|step| step.ok),
+        steps: way.steps,
+    }
 }
 
 struct Way {

@@ -1,5 +1,6 @@
 //! Looks at an installation's queue and works on it, for command lines.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::census;
@@ -8,8 +9,9 @@ use super::engine::Engine;
 use super::examine::examine;
 use super::flush::FlushReport;
 use super::lock::Ownership;
-use super::peek::{self, Bodies, PeekedEvent};
+use super::peek::{self, Bodies, PeekedEvent, Whose};
 use super::privacy::Privacy;
+use super::route::Ways;
 use super::settings::Settings;
 use super::status::Status;
 use crate::block::read_block;
@@ -19,8 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Installation, Milestones};
 use crate::journal::relabel;
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
-use crate::product::Quota;
-use crate::spool::{Exports, Spool, SpoolError};
+use crate::product::{JOURNALS, Quota};
+use crate::spool::Exports;
 
 /// Looks at an installation's queue and works on it: what a program's own command line needs, and what the
 /// program `milepost` is made of.
@@ -37,24 +39,8 @@ use crate::spool::{Exports, Spool, SpoolError};
 /// ```
 pub struct Admin {
     pub(super) settings: Settings,
-}
-
-/// An event that a receiver refused for good.
-#[derive(Debug, Clone, serde::Serialize)]
-#[non_exhaustive]
-pub struct DeadEvent {
-    /// Its number among the dead letters.
-    pub number: u64,
-    /// Who refused it.
-    pub destination: String,
-    /// The HTTP status of the answer.
-    pub status: u16,
-    /// The first 512 bytes of the answer.
-    pub answer: String,
-    /// When that was, RFC 3339.
-    pub refused_at: String,
-    /// The event.
-    pub event: PeekedEvent,
+    /// The only destination that it is about.
+    pub(super) only: Option<String>,
 }
 
 impl Admin {
@@ -65,7 +51,24 @@ impl Admin {
             settings.watch.object(exposure);
         }
         settings.watch.wait_until_settled();
-        Self { settings }
+        Self { settings, only: None }
+    }
+
+    /// The same for one destination alone: of what waits, is delivered, is purged or was refused, only what is its.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] where the product has none of this name and nothing is known of it, with those that
+    /// there are.
+    pub fn only(self, destination: &str) -> Result<Self> {
+        let known = self.status().destinations.into_iter().map(|found| found.name);
+        let known: BTreeSet<String> =
+            known.chain(self.settings.ways.routing.names().iter().cloned()).collect();
+        if !known.contains(destination) || destination == JOURNALS {
+            let known = known.into_iter().filter(|name| name != JOURNALS).collect::<Vec<_>>().join(", ");
+            return Err(Error::invalid(format!("there is no destination {destination:?}: {known}")));
+        }
+        Ok(Self { only: Some(destination.into()), ..self })
     }
 
     /// How things stand. Needs no lock and disturbs nobody.
@@ -122,7 +125,16 @@ impl Admin {
     ///
     /// As [`Admin::peek`].
     pub fn peek_bodies(&self, format: Format, events: u64, show: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let mut bodies = Bodies { format, left: events, parcels: Vec::new(), show };
+        let ways = &self.settings.ways;
+        let name = match (&self.only, ways.routing.names()) {
+            (Some(name), _) | (None, [name]) => name,
+            (None, names) => {
+                let names = names.join(", ");
+                return Err(Error::invalid(format!("each destination gets others: name one of {names}")));
+            }
+        };
+        let events_max = ways.events_max(name, format);
+        let mut bodies = Bodies { format, events_max, left: events, parcels: Vec::new(), show };
         let exports = self.existing().map(|found| Exports::read(&found.exports())).unwrap_or_default();
         self.with_parcels(&mut |mut parcel| {
             // What is on a bundle is not sent from here.
@@ -138,7 +150,8 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Refused`] where nothing may be sent, [`ErrorKind::Invalid`] without an endpoint,
+    /// [`ErrorKind::Refused`] where nothing may be sent, [`ErrorKind::Invalid`] without an endpoint (of the only
+    /// destination, if it is about one),
     /// [`ErrorKind::Locked`] when whoever holds the spool does not hand it over.
     pub fn flush(
         &self,
@@ -146,22 +159,11 @@ impl Admin {
         progress: &mut dyn FnMut(&FlushReport) -> bool,
     ) -> Result<FlushReport> {
         let deadline = clock::deadline(timeout);
-        if let Some(reason) = self.refusal() {
-            return Err(Error::new(ErrorKind::Refused, reason));
-        }
-        if self.settings.route.is_none() {
-            return Err(Error::invalid("there is no endpoint: name one, or set MILEPOST_ENDPOINT"));
-        }
-        if self.settings.deliverable().is_none() {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                "the mode is local: nothing is sent over the network",
-            ));
-        }
+        let ways = self.ways_to_send()?;
         let Some(installation) = self.existing() else { return Ok(FlushReport::default()) };
         let mut engine = {
             let ownership = Ownership::demand(installation, deadline, &|| true)?;
-            Engine::open(installation, ownership, self.settings.deliverable(), self.settings.product.quota)?
+            Engine::open(installation, ownership, &ways, self.settings.product.quota)?
         };
         let report = engine.flush(deadline, progress);
         let closed = engine.close(Duration::ZERO);
@@ -170,77 +172,69 @@ impl Admin {
         Ok(report)
     }
 
-    /// The events that receivers refused for good, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// As [`Admin::peek`].
-    pub fn dead(&self) -> Result<Vec<DeadEvent>> {
-        let Some(installation) = self.existing().filter(|found| found.has_spool()) else {
-            return Ok(Vec::new());
-        };
-        let engine = looking(installation)?;
-        let mut dead = Vec::new();
-        for (number, letter) in engine.spool.dead_letters()? {
-            let Some(origin) = engine.spool.origin(letter.origin).cloned() else { continue };
-            let parcel = Parcel { block: letter.block, owed: 1, origin };
-            peek::events(&parcel, &mut |event| {
-                dead.push(DeadEvent {
-                    number,
-                    destination: letter.destination.clone(),
-                    status: letter.status,
-                    answer: letter.answer.clone(),
-                    refused_at: clock::rfc3339(letter.time),
-                    event,
-                });
-                true
-            })?;
+    /// Where this may send something to.
+    pub(super) fn ways_to_send(&self) -> Result<Ways> {
+        if let Some(reason) = self.refusal() {
+            return Err(Error::new(ErrorKind::Refused, reason));
         }
-        engine.close(Duration::ZERO)?;
-        Ok(dead)
+        if !self.settings.ways.is_open() {
+            return Err(Error::invalid("there is no endpoint: name one, or set MILEPOST_ENDPOINT"));
+        }
+        let Some(ways) = self.settings.deliverable() else {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                "the mode is local: nothing is sent over the network",
+            ));
+        };
+        match &self.only {
+            Some(name) => ways.to(name),
+            None => Ok(ways.clone()),
+        }
     }
 
-    /// Has dead letters of these numbers wait again, and says how many that were. With the next delivery they go as
-    /// they are.
-    ///
-    /// # Errors
-    ///
-    /// As [`Admin::peek`].
-    pub fn requeue(&self, numbers: &[u64]) -> Result<u64> {
-        self.change_dead(|spool| spool.requeue(numbers))
-    }
-
-    /// Deletes the dead letters of these numbers, and says how many that were.
-    ///
-    /// # Errors
-    ///
-    /// As [`Admin::peek`].
-    pub fn drop_dead(&self, numbers: &[u64]) -> Result<u64> {
-        self.change_dead(|spool| spool.drop_dead(numbers))
-    }
-
-    fn change_dead(&self, change: impl FnOnce(&mut Spool) -> Result<u64, SpoolError>) -> Result<u64> {
-        let Some(installation) = self.existing().filter(|found| found.has_spool()) else { return Ok(0) };
-        let mut engine = looking(installation)?;
-        let changed = change(&mut engine.spool);
-        let closed = engine.close(Duration::ZERO);
-        let changed = changed?;
-        closed?;
-        Ok(changed)
-    }
-
-    /// Deletes everything that waits, unsent, and says how many events that were.
+    /// Deletes everything that waits, unsent, and says how many events that were. Where it is about one destination
+    /// that the product has, all that waits in journals is taken in first, to be seen to whom it goes.
     ///
     /// # Errors
     ///
     /// As [`Admin::peek`].
     pub fn purge(&self) -> Result<u64> {
         let Some(installation) = self.existing() else { return Ok(0) };
-        let mut engine = looking(installation)?;
+        let mut engine = self.looking(installation)?;
         wait_for_writers(installation)?;
-        let purged = engine.spool.purge(&mut engine.intake)?;
+        let purged = match &self.only {
+            Some(name) => engine.spool.purge_destination(name, &mut engine.intake)?,
+            None => engine.spool.purge(&mut engine.intake)?,
+        };
         engine.close(Duration::ZERO)?;
         Ok(purged)
+    }
+
+    /// Has what waits for the only destination that it is about wait for another one of the product, and says how many
+    /// events that were: for one that is called otherwise now, or is there no more. What the other one has taken
+    /// already it gets once more, with the same ids. Dead letters stay.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] where the product has no destination `to`, or it is about that or about all of them,
+    /// and as [`Admin::peek`].
+    pub fn move_waiting(&self, to: &str) -> Result<u64> {
+        let names = self.settings.ways.routing.names();
+        let from = match &self.only {
+            Some(from) if from != to && names.iter().any(|name| name == to) => from,
+            _ => {
+                let names = names.join(", ");
+                let what = "what waits for one destination can wait for another one of the product";
+                return Err(Error::invalid(format!("{what}, not for {to:?}: {names}")));
+            }
+        };
+        let Some(installation) = self.existing() else { return Ok(0) };
+        let mut engine = self.looking(installation)?;
+        let moved = engine.spool.move_waiting(from, to);
+        let closed = engine.close(Duration::ZERO);
+        let moved = moved?;
+        closed?;
+        Ok(moved)
     }
 
     /// Lets what was collected in mode `local` so far be delivered as all else is, and says how many events that
@@ -251,7 +245,7 @@ impl Admin {
     /// As [`Admin::peek`].
     pub fn include_waiting(&self) -> Result<u64> {
         let Some(installation) = self.existing() else { return Ok(0) };
-        let mut engine = looking(installation)?;
+        let mut engine = self.looking(installation)?;
         wait_for_writers(installation)?;
         let journals = installation.journals();
         let mut included = engine.spool.include_local()?;
@@ -292,7 +286,7 @@ impl Admin {
         let Some(installation) = self.existing() else {
             return Ok(Checkup { salvage: Some(Salvage::default()), ..self.examine() });
         };
-        let mut engine = looking(installation)?;
+        let mut engine = self.looking(installation)?;
         let salvaged = engine.spool.salvage(&mut engine.intake);
         let salvaged = salvaged.and_then(|salvaged| engine.spool.mend_milestones().map(|()| salvaged));
         let closed = engine.close(Duration::ZERO);
@@ -305,25 +299,30 @@ impl Admin {
     fn with_parcels(&self, show: &mut dyn FnMut(Parcel) -> Result<bool>) -> Result<()> {
         let Some(installation) = self.existing() else { return Ok(()) };
         if !installation.has_spool() {
-            return peek::parcels(installation, None, show);
+            return peek::parcels(installation, None, self.whose(), show);
         }
-        let engine = looking(installation)?;
-        let shown = peek::parcels(installation, Some(&engine), show);
+        let engine = self.looking(installation)?;
+        let shown = peek::parcels(installation, Some(&engine), self.whose(), show);
         let closed = engine.close(Duration::ZERO);
         shown?;
         closed
     }
 
+    /// Whose events it is about.
+    pub(super) fn whose(&self) -> Whose<'_> {
+        Whose { routing: &self.settings.ways.routing, only: self.only.as_deref() }
+    }
+
+    /// The spool, to look at it or to delete from it: nothing is sent.
+    pub(super) fn looking(&self, installation: &Installation) -> Result<Engine> {
+        let ownership = Ownership::demand(installation, clock::monotonic() + STORE_WAIT_MAX, &|| true)?;
+        // Nothing is taken in, so nothing has to make room.
+        Engine::open(installation, ownership, &self.settings.ways.closed(), Quota::default())
+    }
+
     pub(super) fn existing(&self) -> Option<&Installation> {
         self.settings.installation.as_ref().filter(|installation| installation.exists())
     }
-}
-
-/// The spool, to look at it or to delete from it: nothing is sent.
-pub(super) fn looking(installation: &Installation) -> Result<Engine> {
-    let ownership = Ownership::demand(installation, clock::monotonic() + STORE_WAIT_MAX, &|| true)?;
-    // Nothing is taken in, so nothing has to make room.
-    Engine::open(installation, ownership, None, Quota::default())
 }
 
 /// Asks writers for what they hold, and waits until they let go of it.

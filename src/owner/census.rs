@@ -7,7 +7,7 @@ use crate::block::{Block, Epoch, Kind, Origin};
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, Found, JournalError, JournalName, oldest};
 use crate::product::Mode;
-use crate::spool::{Books, DEFAULT, DropReason, Exports, Ledger, Lost};
+use crate::spool::{Books, DEFAULT, DropReason, Exports, LastWord, Ledger, Lost};
 
 /// How many times the ledger is read again when it changes meanwhile.
 const TRIES: usize = 20;
@@ -26,6 +26,8 @@ pub(super) struct Census {
     pub(super) trouble: Option<String>,
     /// What is lost, and is not found again in a journal.
     lost: Lost,
+    /// Events in journals that are to be delivered: the books have them as the default destination's.
+    pub(super) unassigned: u64,
     /// What is on bundles, where that does not count.
     exports: Option<Exports>,
 }
@@ -153,7 +155,7 @@ impl Census {
                         next = block.first + u32::from(block.count);
                     } else {
                         events = self.lost.let_in(&block);
-                        self.lost.strike_from(&block, events, &mut self.books);
+                        self.lost.strike_from(&block, DEFAULT, events, &mut self.books);
                     }
                     if let Some(exports) = &self.exports {
                         events &= !exports.waiting(&block);
@@ -172,6 +174,15 @@ impl Census {
         true
     }
 
+    /// How a destination last answered.
+    pub(super) fn word(&self, destination: &str) -> LastWord {
+        self.ledger
+            .as_ref()
+            .and_then(|ledger| ledger.destinations.get(destination))
+            .cloned()
+            .unwrap_or_default()
+    }
+
     fn lose(&mut self, events: u64) {
         let account = self.books.account(DEFAULT);
         account.accepted += events;
@@ -179,12 +190,14 @@ impl Census {
     }
 
     fn add(&mut self, block: &Block<'_>, events: u64, mode: Option<Mode>, foreign: bool) {
-        let account = self.books.account(mode.unwrap_or_default().destination());
+        let destination = mode.unwrap_or_default().destination();
+        let account = self.books.account(destination);
         account.accepted += events;
         if foreign {
             account.drop(DropReason::Consent, events);
             return;
         }
+        self.unassigned += if destination == DEFAULT { events } else { 0 };
         self.journals.events += events;
         self.journals.bytes += block.bytes.len() as u64;
         self.journals.oldest = Some(self.journals.oldest.map_or(block.time, |oldest| oldest.min(block.time)));

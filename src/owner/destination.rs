@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::settings::Route;
+use super::route::Route;
 use crate::clock;
 use crate::delivery::{Backoff, Courier, Disposition, Pace};
 use crate::spool::{LastWord, Lease};
@@ -20,6 +20,10 @@ pub(super) struct Destination {
     pub(super) courier: Courier,
     /// Most events that a request has.
     pub(super) events_max: usize,
+    /// For a request as a whole.
+    pub(super) timeout: Duration,
+    /// What is older is not sent.
+    max_age: Option<Duration>,
     /// The fingerprint of its settings.
     pub(super) settings: String,
     pub(super) flight: Option<Flight>,
@@ -69,12 +73,14 @@ pub(super) enum Booking {
 }
 
 impl Destination {
-    pub(super) fn new(name: &str, number: u16, route: &Route, courier: Courier, word: LastWord) -> Self {
+    pub(super) fn new(number: u16, route: &Route, courier: Courier, word: LastWord) -> Self {
         Self {
-            name: name.into(),
+            name: route.name.clone(),
             number,
             courier,
-            events_max: route.format.events_max(),
+            events_max: route.events_max,
+            timeout: route.timeout,
+            max_age: route.max_age,
             settings: route.fingerprint(),
             flight: None,
             pieces: VecDeque::new(),
@@ -94,6 +100,12 @@ impl Destination {
             None => self.next_try.is_none_or(|at| at <= now),
         };
         self.flight.is_none() && due
+    }
+
+    /// What is from before this, in microseconds since the Unix epoch, is not sent; `None` where nothing is too old.
+    pub(super) fn too_old_before(&self) -> Option<u64> {
+        let age = self.max_age?.as_micros().try_into().unwrap_or(u64::MAX);
+        Some(clock::wall_micros().saturating_sub(age))
     }
 
     /// When it may be tried again; `None` when nothing stands in the way.

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Select, Sender, unbounded};
 use super::destination::{Booking, Destination, Flight, Piece, Refusal};
 use super::history::History;
 use super::lock::{self, Ownership};
-use super::settings::Route;
+use super::route::{Route, Ways};
 use crate::block::{Epoch, read_block, single};
 use crate::clock;
 use crate::delivery::{Courier, Damage, Job, Parcel, Report};
@@ -19,12 +19,11 @@ use crate::error::{Error, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::oldest;
 use crate::limits::{
-    BATCH_BLOCK_BYTES_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY,
-    REQUEST_TIMEOUT, TURN_EVERY,
+    BATCH_BLOCK_BYTES_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY, TURN_EVERY,
 };
 use crate::product::Quota;
 use crate::spool::{
-    self, DEFAULT, DeadLetter, DropReason, Intake, Keeper, Ledger, Outcome, Owner, Spool, SpoolError, Step,
+    self, DeadLetter, DropReason, Intake, Keeper, Ledger, Outcome, Owner, Spool, SpoolError, Step,
     known_device_id, place_imported, reached,
 };
 
@@ -41,12 +40,14 @@ pub(super) struct Engine {
     /// Kept, since a channel that nobody can send into is always ready, and nothing would ever wait for it.
     _reporting: Sender<Report>,
     next_job: u64,
-    keeper: Keeper,
+    pub(super) keeper: Keeper,
     history: History,
     /// Bytes of blocks that a destination may be owed before intake waits.
     owed_bytes_max: u64,
     /// When writers were last asked to let go of what they have.
     turned_at: Option<Instant>,
+    /// When it was last looked for what is too old.
+    pub(super) aged_at: Option<Instant>,
     pub(super) requests: u64,
     pub(super) bytes: u64,
     /// Freed last, when the store is closed.
@@ -58,7 +59,7 @@ impl Engine {
     pub(super) fn open(
         installation: &Installation,
         ownership: Ownership,
-        route: Option<&Route>,
+        ways: &Ways,
         quota: Quota,
     ) -> Result<Self> {
         place_imported(installation)
@@ -68,15 +69,14 @@ impl Engine {
         let owner = Owner {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
-            delivers: route.is_some(),
+            delivers: ways.is_open(),
         };
         let mut spool = Spool::open(installation, epoch, owner)?;
         spool.count_damage(ownership.strangers + u64::from(mended))?;
+        spool.route_by(ways.routing.clone());
         let (sender, reports) = unbounded();
-        let destinations = match route {
-            Some(route) => vec![open_destination(&mut spool, DEFAULT, route, sender.clone())?],
-            None => Vec::new(),
-        };
+        let open = |route| open_destination(&mut spool, route, sender.clone());
+        let destinations = ways.routes.iter().map(open).collect::<Result<_>>()?;
         Ok(Self {
             installation: installation.clone(),
             spool,
@@ -89,6 +89,7 @@ impl Engine {
             history: History::new(installation, quota),
             owed_bytes_max: OWED_BYTES.min(quota.journal_bytes()),
             turned_at: None,
+            aged_at: None,
             requests: 0,
             bytes: 0,
             ownership,
@@ -122,21 +123,13 @@ impl Engine {
             let free = fs::free_bytes(self.installation.directory());
             free.unwrap_or(u64::MAX) >= INTAKE_ROOM_BYTES
         };
+        let is_empty = self.spool.is_empty();
         self.destinations.iter().any(|destination| {
             let owed = self.spool.owed(destination.number).1;
-            owed == 0 || destination.takes() && owed < self.owed_bytes_max && has_room()
+            let is_short = owed == 0 || destination.takes() && owed < self.owed_bytes_max;
+            // What others are owed takes the disk's room as well.
+            is_short && (is_empty || has_room())
         })
-    }
-
-    /// Drops what is above the quota. `true` where there is more to be dropped at once. Not for who is about to
-    /// deliver everything.
-    pub(super) fn keep_quota(&mut self) -> Result<bool> {
-        Ok(self.spool.keep_quota(&mut self.intake, &mut self.keeper)?)
-    }
-
-    /// Drops what has waited too long.
-    pub(super) fn drop_aged(&mut self) -> Result<()> {
-        Ok(self.spool.drop_aged(&mut self.intake, &self.keeper)?)
     }
 
     /// Waits until there is a report or a word on one of the others, at most so long, and not beyond the next try.
@@ -190,8 +183,14 @@ impl Engine {
             return Ok(false);
         };
         // A block may have more events than a request of the format.
-        let (piece, rest) = piece.take(events_max as u64);
+        let (mut piece, rest) = piece.take(events_max as u64);
         rest.into_iter().for_each(|rest| destination.put_back(rest));
+        if let Some(time) = destination.too_old_before() {
+            piece.0 = self.spool.drop_too_old(piece.0, time)?;
+            if piece.0.is_empty() {
+                return Ok(true);
+            }
+        }
         let mut parcels = Vec::with_capacity(piece.0.len());
         for lease in &piece.0 {
             let (block, origin) = self.spool.block(lease)?;
@@ -200,7 +199,7 @@ impl Engine {
         self.spool.check_epoch()?;
         self.next_job += 1;
         let identity = Some(Box::new(self.spool.identity()));
-        let job = Job { id: self.next_job, parcels, timeout: REQUEST_TIMEOUT, identity };
+        let job = Job { id: self.next_job, parcels, timeout: destination.timeout, identity };
         if destination.courier.send(job).is_err() {
             // Its last job is not over: a connection attempt that could not be interrupted.
             destination.put_back(piece);
@@ -224,7 +223,8 @@ impl Engine {
             self.bytes += report.bytes;
         }
         let (name, number) = (destination.name.clone(), destination.number);
-        let status = report.answer.as_ref().map(|answer| answer.0);
+        // Whoever delivers by own means has no HTTP status.
+        let status = report.answer.as_ref().map(|answer| answer.0).filter(|status| *status != 0);
         self.history.add(&name, status, &report.manifest, || self.spool.identity().holds());
         let (piece, damaged) = piece.without(&report.damaged);
         if !damaged.0.is_empty() {
@@ -335,21 +335,16 @@ fn epoch(installation: &Installation) -> Result<Epoch> {
     }
 }
 
-fn open_destination(
-    spool: &mut Spool,
-    name: &str,
-    route: &Route,
-    reports: Sender<Report>,
-) -> Result<Destination> {
-    let number = spool.destination(name);
+fn open_destination(spool: &mut Spool, route: &Route, reports: Sender<Report>) -> Result<Destination> {
+    let number = spool.destination(&route.name);
     let courier =
-        Courier::spawn(number.into(), route.wire(), route.transport()?, route.permit.clone(), reports)
+        Courier::spawn(&route.name, route.means(), route.transport()?, route.permit.clone(), reports)
             .map_err(|error| {
                 Error::new(crate::ErrorKind::Io, "no courier's thread can be started").with_source(error)
             })?;
-    let word = spool.word(name);
-    let destination = Destination::new(name, number, route, courier, word);
-    spool.set_word(name, destination.word.clone());
+    let word = spool.word(&route.name);
+    let destination = Destination::new(number, route, courier, word);
+    spool.set_word(&route.name, destination.word.clone());
     Ok(destination)
 }
 
@@ -374,6 +369,7 @@ mod tests {
     use crossbeam_channel::never;
 
     use super::*;
+    use crate::product::Routing;
 
     /// Its channel of reports had no sender, was therefore always ready, and the owner used a whole core.
     #[test]
@@ -382,7 +378,8 @@ mod tests {
         let installation = Installation::new(directory.path().into());
         installation.create().unwrap();
         let ownership = Ownership::try_now(&installation).unwrap().unwrap();
-        let engine = Engine::open(&installation, ownership, None, Quota::default()).unwrap();
+        let nobody = Ways { routing: Routing::default(), routes: Vec::new() };
+        let engine = Engine::open(&installation, ownership, &nobody, Quota::default()).unwrap();
         let (_asker, control) = unbounded::<()>();
         let (began, longest) = (clock::monotonic(), Duration::from_millis(50));
         engine.wait(longest, &control, &never::<()>());

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::headers;
-use super::settings::{Route, Settings};
+use super::route::Ways;
+use super::settings::Settings;
 use crate::block::{Kind, Origin};
 use crate::clock;
 use crate::consent;
@@ -23,7 +23,7 @@ pub(crate) struct Errand {
     exit: Exit,
     product: Product,
     installation: Installation,
-    route: Route,
+    ways: Ways,
 }
 
 impl Errand {
@@ -36,7 +36,7 @@ impl Errand {
             exit: settings.product.exit.clone(),
             product: settings.product.clone(),
             installation: settings.installation.clone()?,
-            route: settings.deliverable()?.clone(),
+            ways: settings.deliverable()?.clone(),
         })
     }
 
@@ -82,10 +82,14 @@ impl Errand {
     /// Starts the program in a process group of its own, so that what ends this one does not end it. It is told
     /// what it needs where nobody else can read it: on its standard input and in its environment.
     fn start(&self, program: &Path) -> io::Result<()> {
-        let product = self.product.clone().network(self.route.network.clone());
+        let product = match self.ways.first_network() {
+            Some(network) => self.product.clone().reached_by(network.clone()),
+            None => self.product.clone(),
+        };
         let product = product.to_toml().map_err(io::Error::other)?;
         let home =
             self.installation.directory().ancestors().nth(Path::new(&self.product.folder).iter().count());
+        let is_plain = self.ways.is_plain_to_others();
         let mut command = Command::new(program);
         command
             .args(["flush", "--json", "--product", "-"])
@@ -93,10 +97,8 @@ impl Errand {
             .arg(home.unwrap_or(Path::new("/")))
             .arg("--timeout")
             .arg(format!("{}s", SPAWN_TIMEOUT.as_secs()))
-            .args(self.route.endpoint.is_plain_to_others().then_some("--allow-plain-http"))
-            .env("MILEPOST_ENDPOINT", self.route.endpoint.url())
-            .env("MILEPOST_FORMAT", self.route.format.to_string())
-            .env("MILEPOST_HEADERS", headers::format(self.route.headers()))
+            .args(is_plain.then_some("--allow-plain-http"))
+            .envs(self.ways.first_in_environment())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());

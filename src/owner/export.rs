@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::admin::{Admin, looking, wait_for_writers};
+use super::admin::{Admin, wait_for_writers};
 use super::engine::Engine;
 use super::peek::{self, Bodies};
 use crate::block::{Block, Origin, part, read_block};
@@ -113,7 +113,7 @@ impl Admin {
                 done: Vec::new(),
             };
             let mut go_on = true;
-            peek::parcels(installation, Some(engine), &mut |parcel| {
+            peek::parcels(installation, Some(engine), self.whose(), &mut |parcel| {
                 export.add(&parcel)?;
                 go_on = progress(export.events);
                 Ok(go_on)
@@ -144,7 +144,7 @@ impl Admin {
         let mut events = 0;
         let written = self.with_waiting(&mut |engine, installation| {
             let mut lines = Lines::new(format, &mut out);
-            peek::parcels(installation, Some(engine), &mut |mut parcel| {
+            peek::parcels(installation, Some(engine), self.whose(), &mut |mut parcel| {
                 parcel.owed &= selected(&parcel, selection)?;
                 events += u64::from(parcel.owed.count_ones());
                 lines.add(parcel).map_err(error).map(|()| true)
@@ -193,7 +193,7 @@ impl Admin {
             }
         };
         let installation = self.existing().ok_or_else(unknown)?;
-        let mut engine = looking(installation)?;
+        let mut engine = self.looking(installation)?;
         let Some(mut export) = engine.spool.exports.get(id).cloned() else {
             engine.close(std::time::Duration::ZERO)?;
             return Err(unknown());
@@ -218,7 +218,7 @@ impl Admin {
             return Err(Error::new(ErrorKind::Refused, reason));
         }
         let Some(installation) = self.existing() else { return Ok(T::default()) };
-        let mut engine = looking(installation)?;
+        let mut engine = self.looking(installation)?;
         wait_for_writers(installation)?;
         while engine.intake.step(&mut engine.spool, true)? {}
         let done = work(&engine, installation);
@@ -419,7 +419,7 @@ pub(super) fn on_the_way(parcel: Parcel) -> Parcel {
 
 /// Gathers bodies of requests.
 pub(super) fn bodies(format: Format, show: &mut dyn FnMut(&[u8])) -> Bodies<'_> {
-    Bodies { format, left: u64::MAX, parcels: Vec::new(), show }
+    Bodies { format, events_max: format.events_max(), left: u64::MAX, parcels: Vec::new(), show }
 }
 
 pub(super) fn bundle_error(path: &Path, error: crate::bundle::BundleError) -> Error {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::never;
+use serde::Serialize;
 
 use super::census::{self, Census};
 use super::destination::Destination;
@@ -38,6 +39,24 @@ pub struct FlushReport {
     pub elapsed: Duration,
     /// Why not everything was delivered.
     pub reason: Option<String>,
+    /// The same for each destination that was delivered to.
+    pub destinations: Vec<DestinationReport>,
+}
+
+/// What a flush came to for one destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DestinationReport {
+    /// Its name.
+    pub name: String,
+    /// Events that it took.
+    pub delivered: u64,
+    /// Events that still wait for it in the spool.
+    pub waiting: u64,
+    /// Events that it refused for good.
+    pub dead: u64,
+    /// Why it got no further.
+    pub reason: Option<String>,
 }
 
 impl FlushReport {
@@ -51,7 +70,7 @@ impl FlushReport {
 /// How things stood when a flush began.
 struct Before {
     at: Instant,
-    account: Account,
+    books: Books,
     requests: u64,
     bytes: u64,
     waiting: u64,
@@ -102,7 +121,6 @@ impl Engine {
             self.intake.look_again();
             self.wait(LOOK_EVERY, &never::<()>(), &never::<()>());
         };
-        self.destinations.iter_mut().for_each(Destination::end_flush);
         self.spool.tidy(true)?;
         let held_journals = held.len() as u64;
         let waiting = waiting(&Census::take(&self.installation).books);
@@ -111,7 +129,21 @@ impl Engine {
             0 => Some("some journals cannot be taken in: the log says which".into()),
             held => Some(format!("{held} journals are held by processes that do not let go: stopped?")),
         });
-        Ok(FlushReport { waiting, held_journals, reason, ..self.report(&before) })
+        let report = FlushReport { waiting, held_journals, reason, ..self.report(&before) };
+        self.destinations.iter_mut().for_each(Destination::end_flush);
+        Ok(report)
+    }
+
+    fn report_of(&self, destination: &Destination, before: &Before) -> DestinationReport {
+        let account = |books: &Books| books.accounts.get(&destination.name).cloned().unwrap_or_default();
+        let (now, then) = (account(self.spool.books()), account(&before.books));
+        DestinationReport {
+            name: destination.name.clone(),
+            delivered: now.delivered - then.delivered,
+            waiting: self.spool.owed(destination.number).0,
+            dead: now.dead - then.dead,
+            reason: destination.flush_failure().map(str::to_owned),
+        }
     }
 
     /// Asks the writers of this installation for what they hold.
@@ -126,7 +158,11 @@ impl Engine {
 
     /// Why a destination got no further.
     fn failure(&self) -> Option<String> {
-        self.destinations.iter().find_map(Destination::flush_failure).map(str::to_owned)
+        let several = self.destinations.len() > 1;
+        self.destinations.iter().find_map(|destination| {
+            let why = destination.flush_failure()?;
+            Some(if several { format!("{}: {why}", destination.name) } else { why.to_owned() })
+        })
     }
 
     fn is_drained(&self) -> bool {
@@ -136,7 +172,7 @@ impl Engine {
     fn before(&self) -> Before {
         Before {
             at: clock::monotonic(),
-            account: self.spool.books().total(),
+            books: self.spool.books().clone(),
             requests: self.requests,
             bytes: self.bytes,
             waiting: waiting(&Census::take(&self.installation).books),
@@ -144,16 +180,17 @@ impl Engine {
     }
 
     fn report(&self, before: &Before) -> FlushReport {
-        let now = self.spool.books().total();
+        let (now, then) = (self.spool.books().total(), before.books.total());
         let dropped = |account: &Account| account.dropped.values().sum::<u64>();
         let mut report = FlushReport {
-            delivered: now.delivered - before.account.delivered,
-            dead: now.dead - before.account.dead,
+            delivered: now.delivered - then.delivered,
+            dead: now.dead - then.dead,
             // What was booked as damaged may be found again meanwhile.
-            dropped: dropped(&now).saturating_sub(dropped(&before.account)),
+            dropped: dropped(&now).saturating_sub(dropped(&then)),
             requests: self.requests - before.requests,
             bytes: self.bytes - before.bytes,
             elapsed: clock::monotonic().duration_since(before.at),
+            destinations: self.destinations.iter().map(|found| self.report_of(found, before)).collect(),
             ..FlushReport::default()
         };
         report.waiting = before.waiting.saturating_sub(report.delivered + report.dead + report.dropped);

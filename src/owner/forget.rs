@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::admin::{Admin, looking, wait_for_writers};
+use super::admin::{Admin, wait_for_writers};
 use super::engine::Engine;
 use crate::error::{Error, Result};
 use crate::product::Quota;
@@ -31,7 +31,7 @@ impl Admin {
     /// As [`Admin::peek`]. Broken off half-way it may be called again.
     pub fn forget(&self) -> Result<Forgotten> {
         let Some(installation) = self.existing() else { return Ok(Forgotten::default()) };
-        let mut engine = looking(installation)?;
+        let mut engine = self.looking(installation)?;
         wait_for_writers(installation)?;
         let mut purged = engine.spool.purge(&mut engine.intake)?;
         purged += engine.spool.purge_dead()?;
@@ -46,7 +46,8 @@ impl Admin {
         let turn = installation.turn();
         installation.ask_for_turn().map_err(|error| Error::io("touch", &turn, error))?;
         wait_for_writers(installation)?;
-        let mut engine = Engine::open(installation, ownership, None, Quota::default())?;
+        let mut engine =
+            Engine::open(installation, ownership, &self.settings.ways.closed(), Quota::default())?;
         engine.intake.discard_of_before(&mut engine.spool)?;
         engine.close(Duration::ZERO)?;
         Ok(Forgotten { purged, device_id: Some(device_id) })

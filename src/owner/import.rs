@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::admin::{Admin, looking};
+use super::admin::Admin;
 use super::engine::Engine;
 use super::export::{absolute, bundle_error};
 use super::flush::FlushReport;
@@ -86,7 +86,7 @@ impl Admin {
                 file.display()
             )));
         }
-        let mut engine = looking(installation)?;
+        let mut engine = self.looking(installation)?;
         let imported = import(installation, &mut engine, epoch, file, bundle.as_ref(), salvages, progress);
         let closed = engine.close(Duration::ZERO);
         let imported = imported?;

@@ -1,6 +1,6 @@
 //! What would be sent, in the order in which it would go. Nothing is taken in or changed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use crate::event::Value;
 use crate::installation::Installation;
 use crate::journal::Contents;
 use crate::limits::BATCH_BLOCK_BYTES_MAX;
-use crate::product::Mode;
+use crate::product::{Mode, Routing};
+use crate::spool::{LOCAL, Lease, Shares};
 
 /// An event that waits. As JSON it is a line of `milepost peek`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -55,9 +56,10 @@ impl PeekedEvent {
 pub(super) fn parcels(
     installation: &Installation,
     engine: Option<&Engine>,
+    whose: Whose<'_>,
     show: &mut dyn FnMut(Parcel) -> Result<bool>,
 ) -> Result<()> {
-    let mut walk = Walk { engine, reached: HashSet::new(), show };
+    let mut walk = Walk { engine, whose, reached: HashSet::new(), show };
     for urgent in [true, false] {
         let go_on = walk.store(urgent)?
             && walk.directory(&installation.taken(), urgent)?
@@ -69,9 +71,29 @@ pub(super) fn parcels(
     Ok(())
 }
 
+/// Of whose events it is about.
+#[derive(Clone, Copy)]
+pub(super) struct Whose<'a> {
+    pub(super) routing: &'a Routing,
+    /// The only destination; `None` for all of them: an event that several get is shown once.
+    pub(super) only: Option<&'a str>,
+}
+
+impl Whose<'_> {
+    /// Those of a block's events that somebody gets whom it is about.
+    fn events(&self, block: &Block<'_>, events: u128, mode: Mode) -> u128 {
+        let shares = Shares::new(self.routing, mode, block, events);
+        match self.only {
+            Some(name) => shares.events(name),
+            None => events & !shares.unrouted,
+        }
+    }
+}
+
 /// A walk over what waits. Each step says whether to go on.
 struct Walk<'a> {
     engine: Option<&'a Engine>,
+    whose: Whose<'a>,
     /// Milestones that were shown.
     reached: HashSet<String>,
     show: &'a mut dyn FnMut(Parcel) -> Result<bool>,
@@ -81,11 +103,10 @@ impl Walk<'_> {
     /// Shows what is in the store: milestones where it is `urgent`, all else where not.
     fn store(&mut self, urgent: bool) -> Result<bool> {
         let Some(engine) = self.engine else { return Ok(true) };
-        for lease in engine.spool.waiting() {
+        for (lease, is_local) in self.leases(engine) {
             if (lease.key.class == Class::Milestone) == urgent {
                 let (block, origin) = engine.spool.block(&lease)?;
                 // Of what was included later, the destination says more than the origin.
-                let is_local = engine.spool.is_local(&lease);
                 let mode = if is_local { Mode::Local } else { Mode::On };
                 let origin =
                     if origin.mode == mode { origin } else { Origin { mode, ..(*origin).clone() }.into() };
@@ -95,6 +116,21 @@ impl Walk<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// What those are owed of the store whom it is about, each block once, and whether it stays on this host.
+    fn leases(&self, engine: &Engine) -> Vec<(Lease, bool)> {
+        let mut leases: BTreeMap<_, (Lease, bool)> = BTreeMap::new();
+        for lease in engine.spool.waiting() {
+            let name = engine.spool.name(&lease);
+            if self.whose.only.is_some_and(|only| only != name) {
+                continue;
+            }
+            let is_local = name == LOCAL;
+            let key = (is_local, lease.key.class, lease.key.sequence);
+            leases.entry(key).or_insert((lease, is_local)).0.events |= lease.events;
+        }
+        leases.into_values().collect()
     }
 
     /// Shows what is in journals and not in the store: the milestones of those that end in one where it is
@@ -120,6 +156,7 @@ impl Walk<'_> {
                 let is_carried = block.journal != contents.header.id;
                 let spool = self.engine.map(|engine| &engine.spool).filter(|_| is_carried);
                 let owed = spool.map_or(block.all(), |spool| spool.lets_in(&block));
+                let owed = self.whose.events(&block, owed, origin.mode);
                 if owed == 0 {
                     continue;
                 }
@@ -156,6 +193,8 @@ pub(super) fn events(parcel: &Parcel, show: &mut dyn FnMut(PeekedEvent) -> bool)
 /// Gathers parcels into the bodies that a format would send.
 pub(super) struct Bodies<'a> {
     pub(super) format: Format,
+    /// Most events that a request has.
+    pub(super) events_max: usize,
     /// Events that may still be shown.
     pub(super) left: u64,
     pub(super) parcels: Vec<Parcel>,
@@ -175,7 +214,7 @@ impl Bodies<'_> {
         let events = |parcel: &Parcel| parcel.owed.count_ones() as usize;
         let waiting: usize = self.parcels.iter().map(events).sum();
         let bytes: usize = self.parcels.iter().map(|parcel| parcel.block.len()).sum();
-        let full = waiting + events(&parcel) > self.format.events_max()
+        let full = waiting + events(&parcel) > self.events_max
             || (bytes + parcel.block.len()) as u64 > BATCH_BLOCK_BYTES_MAX;
         if full {
             self.send();
@@ -188,7 +227,7 @@ impl Bodies<'_> {
     pub(super) fn send(&mut self) {
         self.parcels.retain(|parcel| parcel.owed != 0);
         while !self.parcels.is_empty() {
-            let mut left = self.format.events_max() as u32;
+            let mut left = self.events_max as u32;
             let mut batch = self.parcels.clone();
             for (parcel, owed) in batch.iter_mut().zip(&mut self.parcels) {
                 while parcel.owed.count_ones() > left {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::admin::{Admin, looking, wait_for_writers};
+use super::admin::{Admin, wait_for_writers};
 use super::export::{absolute, bundle_error};
 use crate::block::{Address, Addresses, Block, read_block};
 use crate::bundle::{Origins, RECEIPT_VERSION, Receipt, Unpacker, verify};
@@ -58,7 +58,7 @@ impl Admin {
         let read = verify(bundle).map_err(error)?;
         let never = || Error::invalid(format!("nothing of {} was imported here", bundle.display()));
         let installation = self.existing().filter(|found| found.imports().exists()).ok_or_else(never)?;
-        let engine = looking(installation)?;
+        let engine = self.looking(installation)?;
         let imports = Imports::read(installation);
         let imports = imports.map_err(|error| Error::io("read in", &installation.imports(), error))?;
         let mut reasons = HashMap::new();
@@ -125,7 +125,7 @@ impl Admin {
         let unknown =
             || wrong("it is for a bundle that was not exported here, or was forgotten long ago".into());
         let installation = self.existing().ok_or_else(unknown)?;
-        let mut engine = looking(installation)?;
+        let mut engine = self.looking(installation)?;
         let found = engine.spool.exports.get(receipt.bundle).cloned();
         let checked = found.ok_or_else(unknown).and_then(|export| match &export {
             export if export.epoch != receipt.installation => {

@@ -1,18 +1,17 @@
 //! The settings that hold for this process, from everybody who has a word in them.
 //!
-//! Where events go: flag or builder, then `MILEPOST_ENDPOINT` and `MILEPOST_FORMAT`, then `settings.toml`, then the
-//! product. How far they go: of all modes that somebody named the most restrictive.
+//! Where events go, [`super::route`] says. How far they go: of all modes that somebody named the most restrictive.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use uuid::Uuid;
-
-use super::{headers, permit};
+use super::permit;
+use super::route::Ways;
 use crate::block::Origin;
 use crate::consent::{Environment, Sources, Watch};
-use crate::delivery::{Endpoint, Format, Permit, Transport, Wire};
+use crate::delivery::{Deliver, Format};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Host, Installation, is_container, is_device_id, is_ephemeral};
 use crate::journal::Greeting;
@@ -27,6 +26,8 @@ pub(crate) struct Choices {
     pub(crate) format: Option<Format>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) network: Network,
+    /// How the program delivers, by the destination's name.
+    pub(crate) programs: BTreeMap<String, Arc<dyn Deliver>>,
     pub(crate) mode: Option<Mode>,
     pub(crate) plain_http: bool,
     pub(crate) interactive: Option<bool>,
@@ -40,24 +41,13 @@ pub(crate) struct Settings {
     pub(crate) watch: Arc<Watch>,
     /// `None` where there is no place to collect in; consent then says why.
     pub(crate) installation: Option<Installation>,
-    pub(crate) route: Option<Route>,
+    pub(crate) ways: Ways,
     /// Whether somebody sits at a terminal.
     pub(crate) interactive: bool,
     /// What is done once for an installation.
     pub(crate) greeting: Greeting,
     /// What heartbeats say; `None` where the product declares none.
     pub(crate) pulse: Option<Pulse>,
-}
-
-/// Where the events of a destination go.
-#[derive(Clone)]
-pub(crate) struct Route {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) format: Format,
-    headers: Vec<(String, String)>,
-    pub(super) network: Network,
-    /// Asked before each request.
-    pub(crate) permit: Permit,
 }
 
 impl Settings {
@@ -94,53 +84,7 @@ impl Settings {
         }
         let installation = directory.map(Installation::new);
 
-        let from_env = variable("MILEPOST_FORMAT").map(|word| ("MILEPOST_FORMAT", word));
-        let from_product = product.format.clone().map(|word| ("the product's format", word));
-        let format = match (choices.format, from_env) {
-            (Some(format), _) => format,
-            (None, Some((name, word))) => word.parse().map_err(|error| named(name, error))?,
-            (None, None) => match (set.format.map(|word| word.parse()), from_product) {
-                (Some(Ok(format)), _) => format,
-                // A host is not to fail for what a person wrote into a file: nothing is collected then.
-                (Some(Err(error)), _) => {
-                    watch.object(format!("settings.toml: {error}"));
-                    Format::default()
-                }
-                (None, Some((name, word))) => word.parse().map_err(|error| named(name, error))?,
-                (None, None) => Format::default(),
-            },
-        };
-        let parse = |url: &str| Endpoint::parse(url, choices.plain_http);
-        let chosen = choices.endpoint.map(|url| ("the endpoint", url));
-        let from_env = || variable("MILEPOST_ENDPOINT").map(|url| ("MILEPOST_ENDPOINT", url));
-        let from_product = || product.endpoint.clone().map(|url| ("the product's endpoint", url));
-        let headers = match variable("MILEPOST_HEADERS").filter(|_| choices.headers.is_empty()) {
-            Some(text) => headers::parse(&text).map_err(|error| named("MILEPOST_HEADERS", error))?,
-            None => choices.headers,
-        };
-        let headers = headers::fetched(headers)?;
-        let endpoint = match chosen.or_else(from_env) {
-            Some((name, url)) => Some(parse(&url).map_err(|error| named(name, error))?),
-            None => match (set.endpoint.map(|url| parse(&url)), from_product()) {
-                (Some(Ok(endpoint)), _) => Some(endpoint),
-                (Some(Err(error)), _) => {
-                    watch.object(format!("settings.toml: {error}"));
-                    None
-                }
-                (None, Some((name, url))) => Some(parse(&url).map_err(|error| named(name, error))?),
-                (None, None) => None,
-            },
-        };
-        let route = match endpoint {
-            Some(endpoint) => {
-                let permit = permit::of(watch.clone());
-                let network = choices.network.over(&product.network);
-                let route = Route { endpoint, format, headers, network, permit };
-                route.transport()?;
-                Some(route)
-            }
-            None => None,
-        };
+        let ways = Ways::resolve(&product, &choices, &set, &watch, &permit::of(watch.clone()))?;
 
         let chosen = choices.device_id.map(|id| ("the device id", id));
         let from_env = || variable("MILEPOST_DEVICE_ID").map(|id| ("MILEPOST_DEVICE_ID", id));
@@ -163,7 +107,7 @@ impl Settings {
             notice: product.notice.clone().filter(|_| interactive),
         };
         let pulse = product.pulse();
-        Ok(Self { product, watch, installation, route, interactive, greeting, pulse })
+        Ok(Self { product, watch, installation, ways, interactive, greeting, pulse })
     }
 
     /// Why a milestone does not count here, if so.
@@ -173,9 +117,9 @@ impl Settings {
     }
 
     /// Where events may be delivered to by this process now: nowhere in mode `local`, or when somebody refused.
-    pub(crate) fn deliverable(&self) -> Option<&Route> {
+    pub(crate) fn deliverable(&self) -> Option<&Ways> {
         let state = self.watch.state();
-        self.route.as_ref().filter(|_| state.mode == Mode::On && state.is_yes())
+        Some(&self.ways).filter(|ways| ways.is_open() && state.mode == Mode::On && state.is_yes())
     }
 
     /// Makes the origin of this process's events, once the device id is known.
@@ -198,29 +142,5 @@ impl Settings {
                 carried: None,
             }
         }
-    }
-}
-
-impl Route {
-    pub(super) fn headers(&self) -> &[(String, String)] {
-        &self.headers
-    }
-
-    pub(crate) fn transport(&self) -> Result<Transport> {
-        let mut headers = self.headers.clone();
-        let _ = Wire::new(self.format, &mut headers, true);
-        Transport::new(&self.endpoint, headers, &self.network)
-    }
-
-    /// The format, and what the headers say about it.
-    pub(crate) fn wire(&self) -> Wire {
-        Wire::new(self.format, &mut self.headers.clone(), self.network.gzip != Some(false))
-    }
-
-    /// What tells these settings from others, without giving a key away.
-    pub(crate) fn fingerprint(&self) -> String {
-        let text =
-            format!("{} {} {:?} {:?}", self.format, self.endpoint.url(), self.headers, self.network.proxy);
-        Uuid::new_v5(&Uuid::NAMESPACE_URL, text.as_bytes()).simple().to_string()
     }
 }

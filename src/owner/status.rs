@@ -11,7 +11,7 @@ use crate::admission::Refusal;
 use crate::clock;
 use crate::installation::{Installation, fs};
 use crate::journal::obstacle;
-use crate::spool::{Account, DropReason};
+use crate::spool::{Account, DEFAULT, DropReason, JOURNALS, LOCAL, LastWord};
 
 /// How an installation stands. As JSON it is what `milepost status --json` prints.
 #[derive(Debug, Clone, Serialize)]
@@ -91,14 +91,22 @@ pub struct OwnerStatus {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct DestinationStatus {
-    /// Its name.
+    /// Its name. `local` are events that stay on this host; `journals`, of a product with several destinations, those
+    /// of which it is not yet seen to whom they go.
     pub name: String,
+    /// Whether the product has it. What waits for another one is kept until the quota's age, or until a person deals
+    /// with it by `milepost purge`.
+    pub in_product: bool,
+    /// Events that it was to get.
+    pub accepted: u64,
     /// Events that wait for it.
     pub waiting: u64,
     /// Events that it took.
     pub delivered: u64,
     /// Events that it refused for good.
     pub dead: u64,
+    /// Events that it will never get, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
     /// When it last took any.
     pub last_delivery: Option<String>,
     /// What it last said against it.
@@ -115,19 +123,6 @@ impl Status {
         let total = census.books.total();
         let ledger = census.ledger.as_ref();
         let oldest = [census.journals.oldest, ledger.and_then(|ledger| ledger.store_oldest)];
-        let destination = |(name, account): (&String, &Account)| {
-            let word = ledger.and_then(|ledger| ledger.destinations.get(name)).cloned().unwrap_or_default();
-            DestinationStatus {
-                name: name.clone(),
-                waiting: account.waiting(),
-                delivered: account.delivered,
-                dead: account.dead,
-                last_delivery: word.delivery.map(clock::rfc3339),
-                last_error: word.error,
-                next_try: word.next_try.map(clock::rfc3339),
-                held: word.held,
-            }
-        };
         let installation = settings.installation.as_ref();
         let consent = settings.watch.consent();
         Self {
@@ -154,9 +149,51 @@ impl Status {
             failed_syncs: census.books.failed_syncs,
             dead: total.dead,
             owner: installation.and_then(|installation| owner(installation, &census)),
-            destinations: census.books.accounts.iter().map(destination).collect(),
+            destinations: destinations(settings.ways.routing.names(), &census),
             disk_bytes: installation.map_or(0, |installation| fs::disk_bytes(installation.directory())),
             trouble: trouble(settings, census.trouble),
+        }
+    }
+}
+
+/// How each destination stands: those of the product, and others that anything is known of.
+fn destinations(names: &[String], census: &Census) -> Vec<DestinationStatus> {
+    let mut accounts = census.books.accounts.clone();
+    // What stands in journals is the only destination's, or nobody knows yet whose.
+    if let Some(default) = accounts.get_mut(DEFAULT).filter(|_| census.unassigned > 0) {
+        default.accepted = default.accepted.saturating_sub(census.unassigned);
+        let whose = if let [name] = names { name } else { JOURNALS };
+        accounts.entry(whose.into()).or_default().accepted += census.unassigned;
+    }
+    // One that was never anybody's has what was lost before it was known whose that is.
+    let is_bare = |account: &Account| account.waiting() + account.delivered + account.dead == 0;
+    let is_of_product = |name: &String| names.contains(name);
+    let others = accounts.iter().filter(|(name, account)| !is_of_product(name) && !is_bare(account));
+    let several = names.len() > 1;
+    let own = names.iter().filter(|name| several || accounts.contains_key(*name));
+    own.chain(others.map(|(name, _)| name))
+        .map(|name| {
+            let account = accounts.get(name).cloned().unwrap_or_default();
+            let is_known = is_of_product(name) || [LOCAL, JOURNALS].contains(&name.as_str());
+            DestinationStatus::new(name, is_known, account, census.word(name))
+        })
+        .collect()
+}
+
+impl DestinationStatus {
+    fn new(name: &str, in_product: bool, account: Account, word: LastWord) -> Self {
+        Self {
+            name: name.to_owned(),
+            in_product,
+            accepted: account.accepted,
+            waiting: account.waiting(),
+            delivered: account.delivered,
+            dead: account.dead,
+            dropped: account.dropped,
+            last_delivery: word.delivery.map(clock::rfc3339),
+            last_error: word.error,
+            next_try: word.next_try.map(clock::rfc3339),
+            held: word.held,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::engine::Engine;
 use super::erase::erase;
 use super::flush::FlushReport;
 use super::lock::{self, Ownership};
-use super::settings::Route;
+use super::route::Ways;
 use crate::clock;
 use crate::consent::{State, Watch};
 use crate::error::{Error, ErrorKind, Result};
@@ -52,7 +52,7 @@ struct Latch {
 
 struct Store {
     installation: Installation,
-    route: Option<Route>,
+    ways: Ways,
     quota: Quota,
     watch: Arc<Watch>,
     control: Receiver<Request>,
@@ -88,7 +88,7 @@ impl StoreThread {
     /// Whoever rings the `bell` says that a milestone stands in a free journal: that is worth the store at once.
     pub(crate) fn spawn(
         installation: Installation,
-        route: Option<Route>,
+        ways: Ways,
         quota: Quota,
         watch: Arc<Watch>,
         bell: Receiver<()>,
@@ -98,7 +98,7 @@ impl StoreThread {
         let stopping = Arc::new(AtomicBool::new(false));
         let (latch, stop) = (ended.clone(), stopping.clone());
         process::spawn("store", move || {
-            Store { installation, route, quota, watch, control: receiver, bell, stopping: stop }.run();
+            Store { installation, ways, quota, watch, control: receiver, bell, stopping: stop }.run();
             latch.open();
         })?;
         Ok(Self { control, stopping, ended })
@@ -282,12 +282,12 @@ impl Store {
             return Err(Error::new(ErrorKind::Refused, self.watch.consent().reason));
         }
         self.installation.device_id_or_new().map_err(error)?;
-        Engine::open(&self.installation, ownership, self.way(state), self.quota)
+        Engine::open(&self.installation, ownership, &self.ways_now(state), self.quota)
     }
 
     /// Where events go, if they go anywhere.
-    fn way(&self, state: State) -> Option<&Route> {
-        self.route.as_ref().filter(|_| state.mode == Mode::On)
+    fn ways_now(&self, state: State) -> Ways {
+        if state.mode == Mode::On { self.ways.clone() } else { self.ways.closed() }
     }
 
     fn demand(&self, deadline: Instant) -> Result<Ownership> {
@@ -335,7 +335,7 @@ impl Store {
         // An owner that cannot deliver makes room for one that can.
         let ledger = Ledger::read(&self.installation.ledger()).ok().flatten();
         let idle = ledger.and_then(|ledger| ledger.owner).is_some_and(|owner| !owner.delivers);
-        if idle && self.way(self.watch.state()).is_some() {
+        if idle && self.ways_now(self.watch.state()).is_open() {
             let deadline = clock::monotonic() + OWNER_AGE_MIN;
             return Ok(self.demand(deadline).ok());
         }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::product::{Declared, Drops, Exit, Mode, Network, Product, Profiles, Quota, Server};
+use crate::product::{
+    Declared, Destination, Drops, Exit, Mode, Network, Product, Profiles, Quota, RouteRule, Server,
+};
 
 /// Largest product file that is read.
 const BYTES_MAX: u64 = 1 << 20;
@@ -42,6 +44,12 @@ struct File {
     format: Option<String>,
     #[serde(default)]
     network: Network,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    otel_environment: bool,
+    #[serde(default, rename = "destination", skip_serializing_if = "Vec::is_empty")]
+    destinations: Vec<DestinationTable>,
+    #[serde(default, rename = "route", skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<RouteTable>,
     mode: Option<Mode>,
     free_disk_min: Option<u64>,
     quota: Option<QuotaTable>,
@@ -66,6 +74,30 @@ struct ProfilesTable {
 struct ServerTable {
     url_env: String,
     path: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DestinationTable {
+    name: String,
+    endpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    by_program: bool,
+    format: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    network: Network,
+    events_max: Option<usize>,
+    timeout_seconds: Option<f64>,
+    max_age_seconds: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteTable {
+    events: String,
+    to: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -128,6 +160,7 @@ impl Product {
     /// endpoint = "http://127.0.0.1:4318/v1/logs"
     /// format = "otlp"                 # or another: see `Format`
     /// network = { ca_file = "/etc/acme/ca.pem", proxy = "none" }   # see `Network`
+    /// otel_environment = false        # true: the variables of OpenTelemetry's exporters count, too
     /// mode = "on"
     /// free_disk_min = 67108864        # bytes that are left to others
     /// quota = { bytes = 67108864, events = 1000000, age_days = 90, files = 4096, drop = "oldest" }
@@ -136,6 +169,20 @@ impl Product {
     /// profiles = { file = "profiles.toml", default = "main", path_env = "ACME_PROFILES", name_env = "ACME_PROFILE" }
     /// server = { url_env = "ACME_URL", path = "settings" }   # asked before the first delivery
     /// exit = "leave"                  # or { spend_seconds = 2.0 }, or { spawn = "/usr/bin/milepost" }
+    ///
+    /// [[destination]]                 # several, instead of endpoint and format above: see `Destination`
+    /// name = "usage"                  # the first is the one that MILEPOST_ENDPOINT speaks of
+    /// endpoint = "https://otel.example.com/v1/logs"
+    /// format = "otlp"
+    /// headers = { Authorization = "Bearer ..." }
+    /// events_max = 100                # a request, at most
+    /// timeout_seconds = 30.0          # for a request as a whole
+    /// max_age_seconds = 604800        # what is older is dropped
+    /// by_program = false              # true: the program delivers by its own means, and there is no endpoint
+    ///
+    /// [[route]]                       # which events go to whom; without any, all go to everybody
+    /// events = "job_*"                # a name, the start of one and *, or *; the first that fits counts
+    /// to = ["usage"]
     /// ```
     ///
     /// # Errors
@@ -209,6 +256,11 @@ impl TryFrom<File> for Product {
         product.endpoint = file.endpoint;
         product.format = file.format;
         product.network = file.network;
+        product.destinations =
+            file.destinations.into_iter().map(Destination::try_from).collect::<Result<_>>()?;
+        product.otel_environment = file.otel_environment;
+        let rule = |RouteTable { events, to }| RouteRule { events, to };
+        product.routes = file.routes.into_iter().map(rule).collect();
         product.mode = file.mode.unwrap_or_default();
         product.free_disk_min = file.free_disk_min.unwrap_or(product.free_disk_min);
         if let Some(table) = file.quota {
@@ -276,6 +328,13 @@ impl From<&Product> for File {
             endpoint: product.endpoint,
             format: product.format,
             network: product.network,
+            otel_environment: product.otel_environment,
+            destinations: product.destinations.into_iter().map(DestinationTable::from).collect(),
+            routes: product
+                .routes
+                .into_iter()
+                .map(|RouteRule { events, to }| RouteTable { events, to })
+                .collect(),
             mode: Some(product.mode),
             free_disk_min: Some(product.free_disk_min),
             quota: Some(QuotaTable {
@@ -293,6 +352,45 @@ impl From<&Product> for File {
             }),
             runtime: product.runtime,
             runtime_version: product.runtime_version,
+        }
+    }
+}
+
+impl TryFrom<DestinationTable> for Destination {
+    type Error = Error;
+
+    fn try_from(table: DestinationTable) -> Result<Self> {
+        let wrong =
+            |seconds: f64| Error::invalid(format!("timeout_seconds = {seconds} is no length of time"));
+        let timeout = table
+            .timeout_seconds
+            .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(|_| wrong(seconds)));
+        Ok(Self {
+            name: table.name,
+            endpoint: table.endpoint,
+            is_programs: table.by_program,
+            format: table.format,
+            headers: table.headers.into_iter().collect(),
+            network: table.network,
+            events_max: table.events_max,
+            timeout: timeout.transpose()?,
+            max_age: table.max_age_seconds.map(Duration::from_secs),
+        })
+    }
+}
+
+impl From<Destination> for DestinationTable {
+    fn from(destination: Destination) -> Self {
+        Self {
+            name: destination.name,
+            endpoint: destination.endpoint,
+            by_program: destination.is_programs,
+            format: destination.format,
+            headers: destination.headers.into_iter().collect(),
+            network: destination.network,
+            events_max: destination.events_max,
+            timeout_seconds: destination.timeout.map(|timeout| timeout.as_secs_f64()),
+            max_age_seconds: destination.max_age.map(|age| age.as_secs()),
         }
     }
 }
@@ -326,6 +424,7 @@ mod tests {
             endpoint = "http://127.0.0.1:4318/v1/logs"
             format = "otlp"
             network = { ca_file = "ca.pem", client_certificate = "c", client_key = "k", proxy = "none", gzip = false }
+            otel_environment = true
             mode = "local"
             free_disk_min = 1
             quota = { bytes = 2, events = 5, age_days = 3, files = 4, drop = "newest" }
@@ -340,6 +439,25 @@ mod tests {
             keys = ["rows", "ok"]
             [integrations.aws]
             keys = ["service"]
+            [[destination]]
+            name = "usage"
+            [[destination]]
+            name = "alarms"
+            endpoint = "https://alarms.example.com/in"
+            format = "webhook"
+            headers = { Authorization = "Bearer x" }
+            events_max = 7
+            timeout_seconds = 2.5
+            max_age_seconds = 60
+            [[destination]]
+            name = "archive"
+            by_program = true
+            [[route]]
+            events = "job_failed"
+            to = ["usage", "alarms", "archive"]
+            [[route]]
+            events = "*"
+            to = ["usage"]
             "#,
         )
         .unwrap();
@@ -362,6 +480,19 @@ mod tests {
         assert_eq!(product.endpoint.as_deref(), Some("http://127.0.0.1:4318/v1/logs"));
         let network = Network::new().ca_file("ca.pem").client_certificate("c").client_key("k");
         assert_eq!(product.network, network.proxy("none").gzip(false));
+        let alarms = Destination::new("alarms")
+            .endpoint("https://alarms.example.com/in")
+            .format("webhook")
+            .header("Authorization", "Bearer x")
+            .events_max(7)
+            .timeout(Duration::from_millis(2_500))
+            .max_age(Duration::from_secs(60));
+        // The first has what the product says beside the list.
+        let usage = Destination::new("usage").endpoint("http://127.0.0.1:4318/v1/logs").format("otlp");
+        let archive = Destination::new("archive").by_program();
+        assert_eq!(product.destinations(), [usage, alarms, archive]);
+        assert_eq!(product.routing().of_event("job_failed"), ["usage", "alarms", "archive"]);
+        assert!(product.otel_environment);
         assert_eq!(product.mode, Mode::Local);
         let age = Duration::from_secs(3 * 86_400);
         let quota = Quota { bytes: 2, events: 5, age, files: 4, drops: Drops::Newest };
@@ -402,6 +533,8 @@ mod tests {
             ("name = 'a'\nversion = '1'\nexit = 'run'", "run"),
             ("name = 'a'\nversion = '1'\nexit = { spend_seconds = -1.0 }", "-1"),
             ("name = 'a'\nversion = '1'\nquota = { drop = 'all' }", "all"),
+            ("name = 'a'\nversion = '1'\n[[route]]\nevents = '*'\nto = ['b']", "no such destination"),
+            ("name = 'a'\nversion = '1'\n[[destination]]\nname = 'b'\ncolour = 1", "colour"),
             ("name = 'a b'\nversion = '1'", "a b"),
             ("name = ", "line 1"),
         ] {

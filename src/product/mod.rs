@@ -4,6 +4,7 @@
 //! the variable that moves its home.
 
 mod declared;
+mod destination;
 mod exit;
 mod file;
 mod files;
@@ -22,12 +23,14 @@ use crate::event::is_name;
 use crate::limits::FREE_DISK_BYTES_MIN;
 
 pub(crate) use declared::{Declared, Integrations, Keys};
+pub use destination::Destination;
+pub(crate) use destination::{RouteRule, Routing};
 pub use exit::Exit;
 pub(crate) use files::{Profiles, Server, SettingsFiles};
 pub use heartbeat::ServerInfo;
 pub(crate) use heartbeat::{HEARTBEAT, Pulse, SESSION_ID, SESSION_START};
 pub use mode::Mode;
-pub(crate) use mode::{DEFAULT, LOCAL};
+pub(crate) use mode::{DEFAULT, JOURNALS, LOCAL};
 pub use network::Network;
 pub(crate) use quota::{Drops, Quota};
 
@@ -63,9 +66,14 @@ pub struct Product {
     pub(crate) interactive: bool,
     /// Names in the home of which any shows that the product was used before.
     pub(crate) traces: Vec<String>,
+    /// Of the first destination, where that has none of its own.
     pub(crate) endpoint: Option<String>,
     pub(crate) format: Option<String>,
     pub(crate) network: Network,
+    /// None where there is one alone, which needs no name.
+    destinations: Vec<Destination>,
+    pub(crate) otel_environment: bool,
+    routes: Vec<RouteRule>,
     pub(crate) mode: Mode,
     pub(crate) free_disk_min: u64,
     pub(crate) quota: Quota,
@@ -95,6 +103,9 @@ impl Product {
             endpoint: None,
             format: None,
             network: Network::new(),
+            destinations: Vec::new(),
+            otel_environment: false,
+            routes: Vec::new(),
             mode: Mode::On,
             free_disk_min: FREE_DISK_BYTES_MIN,
             quota: Quota::default(),
@@ -274,6 +285,43 @@ impl Product {
         self
     }
 
+    /// Adds a destination, or replaces the one of its name. Whoever has one alone needs none: [`Product::endpoint`]
+    /// is enough, and the destination is then named `default`; so is one in a list that is to go on with what waits for
+    /// it. Without routes, each gets every event. One that is added gets what is taken into the spool from then on;
+    /// what waits for one that is left out is kept until [`Product::quota_age`], or until a person deals with it by
+    /// `milepost purge`.
+    #[must_use]
+    pub fn destination(mut self, destination: Destination) -> Self {
+        match self.destinations.iter_mut().find(|known| known.name == destination.name) {
+            Some(known) => *known = destination,
+            None => self.destinations.push(destination),
+        }
+        self
+    }
+
+    /// Has events go to these destinations alone: those whose name is `events`, or begins with it where that ends in
+    /// `*`. Of several routes the first that takes a name counts, and what none takes goes nowhere: it is dropped,
+    /// counted as [`crate::DropReason::Unrouted`].
+    #[must_use]
+    pub fn route<D: Into<String>>(
+        mut self,
+        events: impl Into<String>,
+        to: impl IntoIterator<Item = D>,
+    ) -> Self {
+        self.routes.push(RouteRule { events: events.into(), to: to.into_iter().map(Into::into).collect() });
+        self
+    }
+
+    /// Has the standard variables of OpenTelemetry's exporters count for the first destination, below `MILEPOST_ENDPOINT`
+    /// and its kin and above all files: `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT` as it is, `OTEL_EXPORTER_OTLP_ENDPOINT` with
+    /// `/v1/logs`, and `_PROTOCOL`, `_HEADERS`, `_TIMEOUT` of either. By default they mean nothing: they were said of
+    /// the host's telemetry, not of the product's.
+    #[must_use]
+    pub fn otel_environment(mut self) -> Self {
+        self.otel_environment = true;
+        self
+    }
+
     /// How far events go unless somebody says otherwise. Defaults to [`Mode::On`].
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Self {
@@ -334,6 +382,33 @@ impl Product {
         self
     }
 
+    /// All destinations, the first one first, with what the product says of them.
+    pub(crate) fn destinations(&self) -> Vec<Destination> {
+        let mut destinations = self.destinations.clone();
+        if destinations.is_empty() {
+            destinations.push(Destination::new(DEFAULT));
+        }
+        let first = &mut destinations[0];
+        first.endpoint = first.endpoint.take().or_else(|| self.endpoint.clone());
+        first.format = first.format.take().or_else(|| self.format.clone());
+        first.network = std::mem::take(&mut first.network).over(&self.network);
+        destinations
+    }
+
+    /// The same where the first destination is reached like this, whatever else the product says.
+    pub(crate) fn reached_by(mut self, network: Network) -> Self {
+        match self.destinations.first_mut() {
+            Some(first) => first.network = network,
+            None => self.network = network,
+        }
+        self
+    }
+
+    /// Which event goes to which destination.
+    pub(crate) fn routing(&self) -> Routing {
+        Routing::of(&self.destinations(), &self.routes)
+    }
+
     /// Checks what can be checked without a disk.
     pub(crate) fn validate(&self) -> Result<()> {
         let wrong = |what: &str, value: &str| {
@@ -390,7 +465,7 @@ impl Product {
         if let Some(name) = self.milestones.iter().find(|name| !is_name(name)) {
             return wrong("milestone", name);
         }
-        Ok(())
+        destination::validate(&self.destinations, &self.routes)
     }
 
     /// The product's home, or why there is none. `home` overrides its own.

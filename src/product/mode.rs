@@ -8,6 +8,9 @@ pub(crate) const DEFAULT: &str = "default";
 /// The destination of events that stay on this host.
 pub(crate) const LOCAL: &str = "local";
 
+/// What waits in journals of a product with several destinations: to whom it goes is seen when it is taken in.
+pub(crate) const JOURNALS: &str = "journals";
+
 /// How far events go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

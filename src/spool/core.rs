@@ -30,6 +30,7 @@ use crate::limits::{
     LEDGER_MILESTONES_MAX, LEDGER_TIMES_EVERY, LET_GO_EVERY, PERSIST_BLOCKS, PERSIST_BLOCKS_SMALL,
     PERSIST_ENTRIES, PERSIST_EVERY, STORE_REWRITE_AFTER, STORE_REWRITE_BYTES, STORE_SMALL_BLOCKS,
 };
+use crate::product::Routing;
 
 pub(super) const META_VERSION: u32 = 1;
 
@@ -56,6 +57,8 @@ pub(crate) struct Spool {
     /// Numbers of the dead letters.
     pub(super) dead: BTreeSet<u64>,
     pub(super) lost: Lost,
+    /// Which event goes to whom.
+    pub(super) routing: Routing,
     pub(crate) exports: Exports,
     pub(crate) fates: Fates,
     pub(super) owner: Owner,
@@ -391,16 +394,6 @@ impl Spool {
         Ok(())
     }
 
-    /// The number of a destination; made if there is none of that name.
-    pub(crate) fn destination(&mut self, name: &str) -> u16 {
-        let known = self.meta.destinations.iter().position(|destination| destination.name == name);
-        let number = known.unwrap_or_else(|| {
-            self.meta.destinations.push(Destination { name: name.into(), witness: None });
-            self.meta.destinations.len() - 1
-        });
-        number as u16
-    }
-
     /// Leases what a destination is owed next.
     pub(crate) fn lease(&mut self, destination: u16, events_max: usize, bytes_max: u64) -> Vec<Lease> {
         self.queue.lease(destination, events_max, bytes_max)
@@ -409,12 +402,6 @@ impl Spool {
     /// Everything that is owed and not leased, in the order of delivery.
     pub(crate) fn waiting(&self) -> Vec<Lease> {
         self.queue.free()
-    }
-
-    /// Whether events stay on this host.
-    pub(crate) fn is_local(&self, lease: &Lease) -> bool {
-        let destination = self.meta.destinations.get(lease.key.destination as usize);
-        destination.is_some_and(|destination| destination.name == LOCAL)
     }
 
     /// The block of a lease, and whose events they are.
@@ -428,19 +415,6 @@ impl Spool {
         found.ok_or_else(|| missing(format!("block {sequence} or its origin is gone")).into())
     }
 
-    /// Whether `destination` took a batch under these settings.
-    pub(crate) fn is_witness(&self, destination: u16, settings: &str) -> bool {
-        let found = self.meta.destinations.get(destination as usize);
-        found.is_some_and(|destination| destination.witness.as_deref() == Some(settings))
-    }
-
-    /// Remembers that `destination` took a batch under these settings. Durable with the next transaction.
-    pub(crate) fn witness(&mut self, destination: u16, settings: &str) {
-        if let Some(destination) = self.meta.destinations.get_mut(destination as usize) {
-            destination.witness = Some(settings.to_owned());
-        }
-    }
-
     /// Whether this milestone was reached before.
     pub(crate) fn is_reached(&self, milestone: &str) -> bool {
         self.marks.contains_key(milestone)
@@ -451,10 +425,9 @@ impl Spool {
         self.lost.let_in(block)
     }
 
-    /// What a destination is owed of what is in the store: events, and bytes of blocks.
-    pub(crate) fn owed(&self, destination: u16) -> (u64, u64) {
-        let owed = self.queue.owed(destination);
-        (owed.events, owed.bytes)
+    /// Whether nobody is owed anything of what is in the store.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.blocks() == 0
     }
 
     /// Up to which place the journal of this name is entered.
@@ -464,15 +437,6 @@ impl Spool {
 
     pub(crate) fn books(&self) -> &Books {
         &self.meta.books
-    }
-
-    /// How a destination last answered, for the ledger.
-    pub(crate) fn set_word(&mut self, destination: &str, word: LastWord) {
-        self.words.insert(destination.into(), word);
-    }
-
-    pub(crate) fn word(&self, destination: &str) -> LastWord {
-        self.words.get(destination).cloned().unwrap_or_default()
     }
 
     /// The dead letters, oldest first.

@@ -7,10 +7,13 @@ use super::intake::Reading;
 use super::keys::{self, EntryKey};
 use super::ledger::{Mark, Taken};
 use super::queue::BlockInfo;
+use super::settle::Outcome;
+use super::shares::Shares;
 use super::step::{Step, reached};
 use super::store::Changes;
 use crate::block::{Block, Class, Counts, End, Kind, Origin, encode};
 use crate::journal::Found;
+use crate::product::Mode;
 
 /// What was found in the store's favour while some blocks were entered.
 pub(super) struct Entering {
@@ -107,37 +110,45 @@ impl Spool {
             }
             return Ok(());
         };
-        let mut owed = self.let_in(block, taken, &mut entering.changes);
-        if owed == 0 {
-            return Ok(());
-        }
+        let shares = self.let_in(block, mode, taken, &mut entering.changes);
         if is_carried {
-            self.fates.wait(block, owed);
-        }
-        let destination = mode.destination();
-        let events = u64::from(owed.count_ones());
-        // Another installation's milestone was reached there, and its heartbeat is none of ours.
-        let objection = match block.class {
-            _ if is_carried => None,
-            Class::Milestone => (!self.mark(block, entering)).then_some(DropReason::AlreadyReached),
-            Class::Latest => {
-                (!self.supersede(block, destination, entering)?).then_some(DropReason::Superseded)
+            self.fates.wait(block, shares.all());
+            if shares.unrouted != 0 {
+                self.fates.end(block, shares.unrouted, &Outcome::Dropped(DropReason::Unrouted));
             }
-            Class::Bulk => None,
-        };
-        if objection.is_some() {
-            self.accept(&mut entering.taken, destination, events, objection);
-            return Ok(());
         }
+        let unrouted = u64::from(shares.unrouted.count_ones());
+        self.accept(taken, DEFAULT, unrouted, Some(DropReason::Unrouted));
+        // Another installation's milestone was reached there, and its heartbeat is none of ours.
+        let counts_here = !is_carried && !shares.is_empty();
+        let was_reached = block.class == Class::Milestone && counts_here && !self.mark(block, entering);
+        let mut owed = Vec::new();
+        for (name, events) in &shares.shares {
+            let objection = match block.class {
+                Class::Milestone => was_reached.then_some(DropReason::AlreadyReached),
+                Class::Latest if counts_here => {
+                    (!self.supersede(block, name, entering)?).then_some(DropReason::Superseded)
+                }
+                Class::Latest | Class::Bulk => None,
+            };
+            self.accept(&mut entering.taken, name, u64::from(events.count_ones()), objection);
+            if objection.is_none() {
+                let ended = self.book_ended(block, *events, name, &mut entering.taken);
+                let left = events & !ended;
+                owed.extend((left != 0).then(|| (self.destination(name), left)));
+            }
+        }
+        if !owed.is_empty() {
+            self.enter_block(block, &owed, entering);
+        }
+        Ok(())
+    }
+
+    /// Keeps a block for those who are owed some of it.
+    fn enter_block(&mut self, block: &Block<'_>, owed: &[(u16, u128)], entering: &mut Entering) {
         let taken = &mut entering.taken;
-        self.accept(taken, destination, events, None);
-        owed &= !self.book_ended(block, owed, destination, taken);
-        if owed == 0 {
-            return Ok(());
-        }
         let sequence = self.meta.next_sequence;
         self.meta.next_sequence += 1;
-        let key = EntryKey { destination: self.destination(destination), class: block.class, sequence };
         let info = BlockInfo {
             journal: taken.id,
             origin: block.origin,
@@ -146,17 +157,19 @@ impl Spool {
             owners: 0,
         };
         self.queue.add_block(sequence, info);
-        let added = self.queue.add_entry(key, owed);
-        debug_assert!(added, "the block was added a line above");
         let held = self.exports.waiting(block);
-        if held & owed != 0 {
-            self.queue.hold(key, held);
+        for (destination, events) in owed {
+            let key = EntryKey { destination: *destination, class: block.class, sequence };
+            let added = self.queue.add_entry(key, *events);
+            debug_assert!(added, "the block was added a line above");
+            if held & events != 0 {
+                self.queue.hold(key, held);
+            }
+            entering.changes.insert(keys::entry(key), Some(events.to_be_bytes().to_vec()));
         }
         entering.changes.insert(keys::block(sequence), Some([taken.id.0.as_bytes(), block.bytes].concat()));
-        entering.changes.insert(keys::entry(key), Some(owed.to_be_bytes().to_vec()));
         entering.blocks += 1;
         taken.blocks += 1;
-        Ok(())
     }
 
     /// Marks the milestone of a block; `false` when it had been reached before.
@@ -183,6 +196,9 @@ impl Spool {
         events: u64,
         dropped: Option<DropReason>,
     ) {
+        if events == 0 {
+            return;
+        }
         for account in [self.meta.books.account(destination), taken.books.account(destination)] {
             account.accepted += events;
             if let Some(reason) = dropped {
@@ -228,13 +244,25 @@ impl Spool {
         self.lost.book(taken.id, DEFAULT, events);
     }
 
-    /// Which events of a block are let in, out of the journal `taken`: its own all, of those that it carries what
-    /// is lost. From here on they are not, and those that were booked as damaged are no longer.
-    pub(super) fn let_in(&mut self, block: &Block<'_>, taken: &mut Taken, changes: &mut Changes) -> u128 {
+    /// Who gets which events of a block that are let in, out of the journal `taken`: its own all, of those that it
+    /// carries what is lost. From here on they are not, and those that were booked as damaged are no longer.
+    pub(super) fn let_in(
+        &mut self,
+        block: &Block<'_>,
+        mode: Mode,
+        taken: &mut Taken,
+        changes: &mut Changes,
+    ) -> Shares {
         let is_own = block.journal == taken.id;
         let events = if is_own { block.all() } else { self.lost.let_in(block) };
+        if events == 0 {
+            return Shares::default();
+        }
+        let shares = Shares::new(&self.routing, mode, block, events);
         let mut booked = Vec::new();
-        self.lost.strike(block, events, |destination, back| booked.push((destination.to_owned(), back)));
+        self.lost.strike(block, shares.accounts(), |destination, back| {
+            booked.push((destination.to_owned(), back));
+        });
         for (destination, back) in booked {
             self.meta.books.account(&destination).take_back(back);
             let of = if is_own { Some(&mut *taken) } else { self.taken.get_mut(&block.journal) };
@@ -243,6 +271,6 @@ impl Spool {
                 changes.insert(keys::taken(of.id), Some(encode(&*of)));
             }
         }
-        events
+        shares
     }
 }

@@ -22,6 +22,18 @@ impl Spool {
         Ok(owed + intake.discard_all(self, DropReason::Purged)?)
     }
 
+    /// The same of what waits for one destination. Where that is one of the product's, all is taken in first.
+    pub(crate) fn purge_destination(&mut self, name: &str, intake: &mut Intake) -> Result<u64, SpoolError> {
+        if self.routing.names().iter().any(|known| known == name) {
+            intake.look_again();
+            while intake.step(self, false)? {}
+        }
+        let waiting = self.waiting_for(name);
+        self.settle(&waiting, &Outcome::Dropped(DropReason::Purged))?;
+        self.tidy(true)?;
+        Ok(waiting.iter().map(super::Lease::count).sum())
+    }
+
     /// Drops the dead letters. Returns how many.
     pub(crate) fn purge_dead(&mut self) -> Result<u64, SpoolError> {
         let numbers = std::mem::take(&mut self.dead);

@@ -314,9 +314,10 @@ impl Spool {
                 Found::Block { block, .. } if block.kind == Kind::Events => {
                     let known = modes.get(&block.origin).copied();
                     let mode = known.or_else(|| Some(self.origins.get(&block.origin)?.mode));
-                    let let_in = self.let_in(&block, &mut taken, &mut changes);
+                    let mode = mode.unwrap_or_default();
+                    let let_in = self.let_in(&block, mode, &mut taken, &mut changes).all();
                     let events = u64::from(let_in.count_ones());
-                    self.accept(&mut taken, mode.unwrap_or_default().destination(), events, Some(reason));
+                    self.accept(&mut taken, mode.destination(), events, Some(reason));
                     discarded += events;
                     if block.journal != taken.id {
                         self.fates.end(&block, let_in, &Outcome::Dropped(reason));

@@ -112,28 +112,51 @@ impl Lost {
         if self.knows(block.journal) { self.events(block) } else { block.all() }
     }
 
-    /// Strikes `events` of a block: they are there. Those that were booked as damaged are `booked` back, by
-    /// destination.
-    pub(crate) fn strike(&mut self, block: &Block<'_>, events: u128, mut booked: impl FnMut(&str, u64)) {
-        let lost = self.events(block) & events;
-        if lost == 0 {
+    /// Strikes events of a block: they are there. Who gets them says `to`, by account. Those that were booked as
+    /// damaged are `booked` back: with each account that gets them as many as with that, and what was lost before
+    /// anybody knew who gets it with the others, once.
+    pub(crate) fn strike<'a>(
+        &mut self,
+        block: &Block<'_>,
+        to: impl Iterator<Item = (&'a str, u128)>,
+        mut booked: impl FnMut(&str, u64),
+    ) {
+        let lost = self.events(block);
+        let to: Vec<_> = to.map(|(name, events)| (name, events & lost)).collect();
+        let struck = to.iter().fold(0, |struck, (_, events)| struck | events);
+        if struck == 0 {
             return;
         }
         let missing = self.of(block.journal);
-        missing.events.remove(block.first, lost);
-        let mut left = u64::from(lost.count_ones());
-        for (destination, events) in &mut missing.booked {
-            let back = left.min(*events);
-            *events -= back;
+        missing.events.remove(block.first, struck);
+        let mut left = 0;
+        for (name, events) in &to {
+            let count = u64::from(events.count_ones());
+            let back = missing.take_back(name, count);
+            if back > 0 {
+                booked(name, back);
+            }
+            left = left.max(count - back);
+        }
+        let others: Vec<_> = missing
+            .booked
+            .keys()
+            .filter(|name| !to.iter().any(|(known, _)| known == name))
+            .cloned()
+            .collect();
+        for name in others {
+            let back = missing.take_back(&name, left);
             left -= back;
-            booked(destination, back);
+            if back > 0 {
+                booked(&name, back);
+            }
         }
         missing.booked.retain(|_, events| *events > 0);
     }
 
     /// The same where only the books are looked at.
-    pub(crate) fn strike_from(&mut self, block: &Block<'_>, events: u128, books: &mut Books) {
-        self.strike(block, events, |destination, back| {
+    pub(crate) fn strike_from(&mut self, block: &Block<'_>, account: &str, events: u128, books: &mut Books) {
+        self.strike(block, [(account, events)].into_iter(), |destination, back| {
             books.account(destination).take_back(back);
         });
     }
@@ -179,6 +202,18 @@ impl Lost {
     }
 }
 
+impl Missing {
+    /// Takes at most so many from what is booked with a destination, and says how many.
+    fn take_back(&mut self, destination: &str, events: u64) -> u64 {
+        let booked = self.booked.get_mut(destination);
+        booked.map_or(0, |booked| {
+            let back = events.min(*booked);
+            *booked -= back;
+            back
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -213,7 +248,8 @@ mod tests {
         let mut back = Vec::new();
         for events in [1 << 5 | 1 << 7, u128::MAX, u128::MAX] {
             let block = read_block(&bytes).unwrap();
-            lost.strike(&block, events, |destination, events| back.push((destination.to_owned(), events)));
+            let to = [("default", events)].into_iter();
+            lost.strike(&block, to, |destination, events| back.push((destination.to_owned(), events)));
         }
         assert_eq!(back, [("default".to_owned(), 1), ("default".to_owned(), 1)]);
         assert_eq!(let_in(&lost, 1), 0, "it stays known");
@@ -241,7 +277,7 @@ mod tests {
         lost.book(journal(1), "default", 10);
         books.account("default").accepted = 7;
         books.account("default").drop(DropReason::Damaged, 7);
-        lost.strike_from(&read_block(&block(journal(1))).unwrap(), u128::MAX, &mut books);
+        lost.strike_from(&read_block(&block(journal(1))).unwrap(), "default", u128::MAX, &mut books);
         assert_eq!(*books.account("default"), Account::default());
     }
 

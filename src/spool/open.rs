@@ -23,6 +23,7 @@ use crate::clock;
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, JournalError, JournalName};
 use crate::limits::{JOURNAL_READ_BYTES_MAX, OPENINGS_MAX};
+use crate::product::Routing;
 
 /// The file in a store's directory that says that sled panicked when it was opened.
 const PANICKED: &str = "panicked";
@@ -393,6 +394,7 @@ fn assemble(
         exchange: Exchange::default(),
         dead,
         lost,
+        routing: Routing::default(),
         exports: Exports::read(&installation.exports()),
         fates,
         owner,

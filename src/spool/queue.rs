@@ -118,11 +118,20 @@ impl Queue {
         leases
     }
 
-    /// Gives a lease back unused.
-    pub(super) fn release(&mut self, key: EntryKey) {
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.leased = false;
+    /// Owes a destination these events of a block, too. Returns those that it was not owed before, and all that it is
+    /// owed of it now; `None` when there is no such block.
+    pub(super) fn owe(&mut self, key: EntryKey, events: u128) -> Option<(u128, u128)> {
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return self.add_entry(key, events).then_some((events, events));
+        };
+        let (added, before) = (events & !entry.owed, entry.free());
+        entry.owed |= added;
+        let sum = self.owed.entry(key.destination).or_default();
+        sum.events += u64::from(added.count_ones());
+        if before == 0 && added != 0 {
+            sum.bytes += self.blocks.get(&key.sequence).map_or(0, |info| u64::from(info.bytes));
         }
+        Some((added, entry.owed))
     }
 
     /// Says which events of a block are on a bundle: these wait, and no courier gets them.
@@ -146,6 +155,8 @@ impl Queue {
         let before = entry.free();
         entry.owed &= !events;
         let (left, after) = (entry.owed, entry.free());
+        // The rest of what is leased is still with the courier; what is on a bundle is not.
+        entry.leased &= after != 0;
         let sum = self.owed.entry(key.destination).or_default();
         sum.events -= u64::from((before & !after).count_ones());
         if before != 0 && after == 0 {

@@ -230,7 +230,8 @@ impl Spool {
         self.origins.insert(letter.origin, origin.clone());
         let mut booked = 0;
         let books = &mut self.meta.books;
-        self.lost.strike(&block, block.all(), |destination, back| {
+        let to = [(letter.destination.as_str(), block.all())].into_iter();
+        self.lost.strike(&block, to, |destination, back| {
             booked += books.account(destination).take_back(back);
         });
         let account = self.meta.books.account(&letter.destination);

@@ -2,10 +2,9 @@
 
 use super::books::{Account, DropReason};
 use super::core::{DeadLetter, Spool, SpoolError};
-use super::keys::{self, EntryKey};
+use super::keys;
 use super::queue::{Lease, Removed};
 use super::store::Changes;
-use super::{DEFAULT, LOCAL};
 use crate::block::{JournalId, encode};
 
 /// What became of events.
@@ -33,7 +32,6 @@ impl Spool {
             let mut changes = Changes::new();
             let mut blocks = 0;
             for lease in portion {
-                self.queue.release(lease.key);
                 self.note_fate(lease, outcome)?;
                 let Some(removed) = self.queue.remove(*lease) else { continue };
                 blocks += u32::from(removed.block_is_gone);
@@ -48,39 +46,6 @@ impl Spool {
             self.commit(changes, blocks, portion.len() as u32)?;
         }
         Ok(())
-    }
-
-    /// Owes to the network what was to stay on this host, and says how many events that were. Their ids stay.
-    pub(crate) fn include_local(&mut self) -> Result<u64, SpoolError> {
-        let (local, default) = (self.destination(LOCAL), self.destination(DEFAULT));
-        let waiting = self.queue.free().into_iter().filter(|lease| lease.key.destination == local);
-        let waiting: Vec<Lease> = waiting.collect();
-        let mut moved = 0;
-        for portion in waiting.chunks(self.blocks_a_transaction()) {
-            let mut changes = Changes::new();
-            for lease in portion {
-                let key = EntryKey { destination: default, ..lease.key };
-                // The new entry first: a block that nobody is owed would go.
-                if !self.queue.add_entry(key, lease.events) {
-                    continue;
-                }
-                let Some(removed) = self.queue.remove(*lease) else { continue };
-                let (journal, events) = (removed.info.journal, removed.events);
-                self.book_for(journal, LOCAL, |account| {
-                    account.accepted = account.accepted.saturating_sub(events)
-                });
-                self.book_for(journal, DEFAULT, |account| account.accepted += events);
-                if let Some(taken) = self.taken.get(&journal) {
-                    changes.insert(keys::taken(taken.id), Some(encode(taken)));
-                }
-                changes.insert(keys::entry(lease.key), None);
-                changes.insert(keys::entry(key), Some(lease.events.to_be_bytes().to_vec()));
-                moved += events;
-            }
-            self.commit(changes, 0, 2 * portion.len() as u32)?;
-        }
-        self.tidy(true)?;
-        Ok(moved)
     }
 
     fn book(&mut self, lease: &Lease, removed: &Removed, outcome: &Outcome, rejected: u64) {
@@ -106,7 +71,7 @@ impl Spool {
         }
     }
 
-    fn change(&mut self, lease: &Lease, removed: &Removed, changes: &mut Changes) {
+    pub(super) fn change(&mut self, lease: &Lease, removed: &Removed, changes: &mut Changes) {
         let left = (removed.left != 0).then(|| removed.left.to_be_bytes().to_vec());
         changes.insert(keys::entry(lease.key), left);
         if removed.block_is_gone {

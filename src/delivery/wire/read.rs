@@ -5,35 +5,36 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Damage;
-use crate::block::{BlockError, Class, Origin, event_id, milestone_id, read_block};
+use crate::block::{Address, BlockError, Class, Origin, event_id, milestone_id, read_block};
 use crate::delivery::Parcel;
 use crate::event::Value;
 
 /// An event that is owed, as its block has it.
-pub(super) struct Owed<'a> {
-    pub(super) origin: &'a Arc<Origin>,
-    pub(super) class: Class,
+pub(in crate::delivery) struct Owed<'a> {
+    pub(in crate::delivery) origin: &'a Arc<Origin>,
+    pub(in crate::delivery) class: Class,
+    pub(in crate::delivery) address: Address,
     /// The same only for the same event: by it a receiver knows a repeat.
-    pub(super) id: Uuid,
+    pub(in crate::delivery) id: Uuid,
     /// Microseconds since the Unix epoch.
-    pub(super) time: u64,
-    pub(super) name: &'a str,
-    pub(super) properties: Vec<(&'a str, Value<'a>)>,
+    pub(in crate::delivery) time: u64,
+    pub(in crate::delivery) name: &'a str,
+    pub(in crate::delivery) properties: Vec<(&'a str, Value<'a>)>,
 }
 
 /// What was found in parcels.
 #[derive(Debug, Default)]
-pub(super) struct Readout {
-    pub(super) events: u64,
-    pub(super) damaged: Vec<Damage>,
-    pub(super) manifest: Manifest,
+pub(in crate::delivery) struct Readout {
+    pub(in crate::delivery) events: u64,
+    pub(in crate::delivery) damaged: Vec<Damage>,
+    pub(in crate::delivery) manifest: Manifest,
 }
 
 /// Which events a request has: names, and the ids of neighbours that have the name in common.
 pub(crate) type Manifest = Vec<(String, Vec<Uuid>)>;
 
 /// Calls `take` for each owed event of `parcels`, in their order.
-pub(super) fn read(parcels: &[Parcel], mut take: impl FnMut(Owed<'_>)) -> Readout {
+pub(in crate::delivery) fn read(parcels: &[Parcel], mut take: impl FnMut(Owed<'_>)) -> Readout {
     let mut readout = Readout::default();
     for (number, parcel) in parcels.iter().enumerate() {
         let read = read_parcel(parcel, &mut |owed| {
@@ -68,7 +69,7 @@ fn read_parcel(parcel: &Parcel, take: &mut impl FnMut(Owed<'_>)) -> u128 {
                     Class::Latest | Class::Bulk => event_id(record.address, record.time),
                 };
                 let (time, name, properties) = (record.time, record.name, record.properties);
-                take(Owed { origin, class, id, time, name, properties });
+                take(Owed { origin, class, address: record.address, id, time, name, properties });
             }
         }
         Ok(())

@@ -1,0 +1,36 @@
+//! What the holder of the store drops: what is too much, has waited too long, or is older than its destination takes.
+
+use super::engine::Engine;
+use crate::clock;
+use crate::error::Result;
+use crate::limits::TURN_EVERY;
+
+impl Engine {
+    /// Drops what is above the quota. `true` where there is more to be dropped at once. Not for who is about to
+    /// deliver everything.
+    pub(super) fn keep_quota(&mut self) -> Result<bool> {
+        self.drop_too_old()?;
+        Ok(self.spool.keep_quota(&mut self.intake, &mut self.keeper)?)
+    }
+
+    /// Drops what has waited too long.
+    pub(super) fn drop_aged(&mut self) -> Result<()> {
+        Ok(self.spool.drop_aged(&mut self.intake, &self.keeper)?)
+    }
+
+    /// Drops, now and then, what is older than its destination takes and is not with its courier: of one that is down
+    /// for long, too.
+    fn drop_too_old(&mut self) -> Result<()> {
+        let now = clock::monotonic();
+        if self.aged_at.is_some_and(|at| now.duration_since(at) < TURN_EVERY) {
+            return Ok(());
+        }
+        self.aged_at = Some(now);
+        for destination in &self.destinations {
+            if let Some(time) = destination.too_old_before() {
+                self.spool.drop_waiting_too_old(destination.number, time)?;
+            }
+        }
+        Ok(())
+    }
+}
