@@ -24,6 +24,7 @@ mod http;
 mod probe;
 mod program;
 mod proxy;
+mod sleep;
 mod wire;
 
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub(crate) use http::{Call, Transport};
 pub(crate) use probe::check;
 pub use probe::{CheckStep, Checked};
 pub use program::{Batch, BatchEvent, Deliver, Delivery, EventOrigin};
+pub(crate) use sleep::Sleep;
 pub use wire::Format;
 pub(crate) use wire::{Damage, Manifest, Wire};
 
@@ -75,7 +77,11 @@ pub(crate) enum Disposition {
         pace: Pace,
     },
     /// It will not take the batch as it is: half of it may pass, and one event alone may be the cause.
-    Split { why: String },
+    Split {
+        why: String,
+        /// Whether it is for its size.
+        is_too_large: bool,
+    },
     /// It took nothing, and named the events that it never will: their places in the batch. The others are to be
     /// sent again.
     Refuse { events: Vec<u32>, why: String },
@@ -89,9 +95,10 @@ impl Disposition {
     fn why(&self) -> Option<&str> {
         match self {
             Self::Ack { warning, .. } => warning.as_deref(),
-            Self::Retry { why, .. } | Self::Split { why } | Self::Refuse { why, .. } | Self::Hold { why } => {
-                Some(why)
-            }
+            Self::Retry { why, .. }
+            | Self::Split { why, .. }
+            | Self::Refuse { why, .. }
+            | Self::Hold { why } => Some(why),
         }
     }
 }

@@ -146,7 +146,7 @@ fn judged(answer: &Answer, wire: &Wire) -> (bool, String) {
     }
     match disposition(wire.format, &Ok(answer.clone())) {
         Disposition::Ack { .. } => (true, format!("answered {} to a batch without events", answer.status)),
-        Disposition::Split { why } | Disposition::Refuse { why, .. } => {
+        Disposition::Split { why, .. } | Disposition::Refuse { why, .. } => {
             (true, format!("{why}, which it may do to a batch without events"))
         }
         Disposition::Retry { why, .. } => (false, format!("{why}: it would be tried again later")),

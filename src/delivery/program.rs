@@ -246,7 +246,7 @@ impl From<Delivery> for Disposition {
         match delivery {
             Delivery::Ack => Self::Ack { rejected: 0, warning: None },
             Delivery::Retry { why } => Self::Retry { why: one_line(&why), after: None, pace: Pace::Refused },
-            Delivery::Split { why } => Self::Split { why: one_line(&why) },
+            Delivery::Split { why } => Self::Split { why: one_line(&why), is_too_large: false },
             Delivery::Refuse { events, why } => Self::Refuse { events, why: one_line(&why) },
             Delivery::Hold { why } => Self::Hold { why: one_line(&why) },
         }
