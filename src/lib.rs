@@ -87,7 +87,7 @@ mod sum;
 
 pub use admission::Refusal;
 pub use block::DropReason;
-pub use bundle::Bundle;
+pub use bundle::{Bundle, PublicKey, SecretKey};
 pub use client::{Client, ClientBuilder, EnqueueError, Heartbeat, Stats};
 pub use delivery::Format;
 pub use error::{Error, ErrorKind, Result};

@@ -8,52 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::dice::Dice;
+use common::gap::{Gap, ids, waiting};
 use common::receiver::Receiver;
 use common::{Home, dice};
 use serde_json::{Value, json};
-
-/// A host that never sees a network, one that does, and a stick.
-struct Gap {
-    origin: Home,
-    importer: Home,
-    stick: tempfile::TempDir,
-}
-
-impl Gap {
-    fn new() -> Self {
-        Self {
-            origin: Home::with("mode = \"local\"\n"),
-            importer: Home::new(),
-            stick: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    fn on_stick(&self, name: &str) -> String {
-        self.stick.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    /// The bundle with everything that waits at the origin.
-    fn export(&self) -> String {
-        let file = self.on_stick("out.bundle");
-        let exported = self.origin.json(&["export", &file]);
-        assert_eq!(exported["bundles"].as_array().map(Vec::len), Some(1), "{exported}");
-        file
-    }
-
-    fn receipt(&self, bundle: &str) -> (String, Value) {
-        let receipt = self.on_stick("receipt");
-        let said = self.importer.json(&["receipt", bundle, "-o", &receipt]);
-        (receipt, said)
-    }
-}
-
-fn ids(receiver: &Receiver) -> BTreeSet<String> {
-    receiver.taken().into_iter().map(|event| event.id).collect()
-}
-
-fn waiting(home: &Home) -> u64 {
-    home.status()["waiting"]["events"].as_u64().unwrap()
-}
 
 /// Out, imported twice, delivered, receipt back, acknowledged twice. The receiver refuses the event with this number,
 /// if there is one.

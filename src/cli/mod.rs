@@ -15,6 +15,7 @@ mod flush;
 mod forget;
 mod import;
 mod inspect;
+mod keys;
 mod logger;
 mod milestone;
 mod output;
@@ -101,6 +102,8 @@ enum Command {
     Receipt(receipt::Receipt),
     /// Does what a receipt says: forgets what was delivered elsewhere
     Acknowledge(acknowledge::Acknowledge),
+    /// Makes a key that signs bundles and receipts
+    Keygen(keys::Keygen),
     /// Sets what a person sets, and shows it
     #[command(subcommand)]
     Config(config::Config),
@@ -165,6 +168,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Deliver(command) => command.run(common),
         Command::Receipt(command) => command.run(common),
         Command::Acknowledge(command) => command.run(common),
+        Command::Keygen(command) => command.run(common),
         Command::Config(command) => command.run(common),
         Command::Purge(command) => command.run(common),
         Command::Forget(command) => command.run(common),

@@ -11,6 +11,7 @@ use super::lock::Ownership;
 use super::peek::{self, Bodies, PeekedEvent};
 use super::privacy::Privacy;
 use super::settings::Settings;
+use super::signing::Signing;
 use super::status::Status;
 use crate::block::read_block;
 use crate::clock;
@@ -37,6 +38,7 @@ use crate::spool::{Exports, Spool, SpoolError};
 /// ```
 pub struct Admin {
     pub(super) settings: Settings,
+    pub(super) signing: Signing,
 }
 
 /// An event that a receiver refused for good.
@@ -65,7 +67,7 @@ impl Admin {
             settings.watch.object(exposure);
         }
         settings.watch.wait_until_settled();
-        Self { settings }
+        Self { settings, signing: Signing::default() }
     }
 
     /// How things stand. Needs no lock and disturbs nobody.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "no test needs all of it")]
 
 pub(crate) mod dice;
+pub(crate) mod gap;
 pub(crate) mod host;
 pub(crate) mod prefect;
 pub(crate) mod receiver;
