@@ -16,7 +16,7 @@ use crate::delivery::Parcel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
 use crate::limits::BLOCK_RAW_BYTES_MAX;
-use crate::spool::{Export, Exports};
+use crate::spool::{Export, Exports, Step, reached};
 use crate::sum::hex;
 
 /// The smallest that a file of an export may be asked to be: a summary and one block of any size fit.
@@ -218,6 +218,7 @@ impl Exporting<'_> {
         let Some((file, packer)) = self.packer.take() else { return Ok(()) };
         let Packed { bundle, sum, addresses } =
             packer.finish().map_err(|error| Error::io("write", &file, error))?;
+        reached(Step::BundleWritten);
         let export = Export {
             version: 1,
             bundle: bundle.id(),

@@ -20,7 +20,7 @@ use crate::installation::{Installation, fs};
 use crate::journal::Carrier;
 use crate::limits::RECORD_BYTES_MAX;
 use crate::product::Mode;
-use crate::spool::Imports;
+use crate::spool::{Imports, Step, reached};
 use crate::sum::{Sum, hex};
 
 /// What came of a bundle's file.
@@ -135,6 +135,7 @@ impl Admin {
         let receipt = self.receipt(&file, &receipt)?;
         if flush.is_complete() && receipt.waiting == 0 {
             std::fs::rename(&beside, &old).map_err(|error| Error::io("remove", &beside, error))?;
+            reached(Step::SpoolHidden);
             remove(&old)?;
         }
         Ok(Delivered { flush, receipt })

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::fs;
 use crate::limits::RECORD_BYTES_MAX;
-use crate::spool::Imports;
+use crate::spool::{Imports, Step, reached};
 use crate::sum::hex;
 
 /// What a receipt says.
@@ -102,6 +102,7 @@ impl Admin {
         let bytes = receipt.to_bytes(self.signing.key.as_ref());
         let written = bytes.and_then(|bytes| fs::replace(&out, &bytes));
         written.map_err(|error| Error::io("write", &out, error))?;
+        reached(Step::ReceiptWritten);
         Ok(Receipted::of(&receipt))
     }
 
