@@ -128,6 +128,10 @@ fn only_a_receipt_with_the_right_signature_is_acknowledged_where_one_is_required
     gap.importer.json(&["receipt", &bundle, "-o", &unsigned]);
     gap.importer.json(&["receipt", &bundle, "-o", &by_other, "--sign", &other]);
     gap.importer.json(&["deliver", &bundle, "--endpoint", &receiver.url(), "-o", &signed, "--sign", &key]);
+    let again = ["deliver", &bundle, "--endpoint", &receiver.url(), "-o", &unsigned, "--sign", &key];
+    assert_eq!(gap.importer.json(&again)["delivered"], 50, "whoever signs believes no other's receipt");
+    assert!(std::fs::read_to_string(&unsigned).unwrap().lines().count() == 3);
+    gap.importer.json(&["receipt", &bundle, "-o", &unsigned]);
     gap.origin.json(&["config", "set", &format!("verify={public}")]);
     let acknowledge = |file: &str| gap.origin.milepost(&["acknowledge", file]);
     assert_refused(&acknowledge(&unsigned), "it is not signed");

@@ -13,7 +13,9 @@ use super::export::{absolute, bundle_error};
 use super::flush::FlushReport;
 use super::receipt::Receipted;
 use crate::block::{Addresses, Block, Carried, Epoch, Origin, OriginId, part, read_block};
-use crate::bundle::{Bundle, BundleError, Origins, Receipt, Unpacker, Verified, check_events, verify};
+use crate::bundle::{
+    Bundle, BundleError, Origins, PublicKey, Receipt, SecretKey, Unpacker, Verified, check_events, verify,
+};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Installation, fs};
@@ -124,7 +126,8 @@ impl Admin {
         let old = file.with_file_name(format!(".{name}.milepost-old"));
         let remove = |path: &Path| fs::remove_tree(path).map_err(|error| Error::io("remove", path, error));
         remove(&old)?;
-        if let Some(before) = settled_receipt(&receipt, &hex(&read.sum)) {
+        let signer = self.signing.key.as_ref().map(SecretKey::public);
+        if let Some(before) = settled_receipt(&receipt, &hex(&read.sum), signer) {
             // It came to its end before, but for the spool.
             remove(&beside)?;
             return Ok(Delivered { receipt: before, ..Delivered::default() });
@@ -143,10 +146,12 @@ impl Admin {
 }
 
 /// What a receipt says that is there already, if it is for this bundle and says of every event what became of it.
-fn settled_receipt(path: &Path, sha256: &str) -> Option<Receipted> {
+/// Whoever signs believes no other's.
+fn settled_receipt(path: &Path, sha256: &str, signer: Option<PublicKey>) -> Option<Receipted> {
     let bytes = fs::read_to_limit(path, RECORD_BYTES_MAX).ok()?;
-    let (receipt, _) = Receipt::read(&bytes).ok()?;
-    let is_settled = receipt.bundle_sha256 == sha256 && receipt.waiting.is_empty();
+    let (receipt, signed_by) = Receipt::read(&bytes).ok()?;
+    let is_ours = signer.is_none() || signed_by == signer;
+    let is_settled = is_ours && receipt.bundle_sha256 == sha256 && receipt.waiting.is_empty();
     is_settled.then(|| Receipted::of(&receipt))
 }
 
