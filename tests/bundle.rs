@@ -265,6 +265,22 @@ fn the_events_are_readable_by_whoever_knows_nothing_of_milepost() {
 }
 
 #[test]
+fn a_no_and_a_forget_leave_nothing_of_bundles() {
+    for deletes in [&["config", "set", "collecting=false"][..], &["forget", "--yes"]] {
+        let gap = Gap::new();
+        gap.origin.enqueue(10);
+        let bundle = gap.export();
+        gap.importer.json(&["import", &bundle]);
+        for (home, directory) in [(&gap.origin, "exports"), (&gap.importer, "imports")] {
+            assert_eq!(std::fs::read_dir(home.telemetry().join(directory)).unwrap().count(), 1);
+            assert_eq!(home.milepost(deletes).status, 0);
+            assert!(!home.telemetry().join(directory).exists(), "{deletes:?}: {directory}");
+            assert_eq!(waiting(home), 0);
+        }
+    }
+}
+
+#[test]
 fn text_mode_damage_is_named_and_head_reads_the_summary() {
     let gap = Gap::new();
     gap.origin.enqueue(10);
