@@ -88,7 +88,7 @@ mod sum;
 
 pub use admission::Refusal;
 pub use block::DropReason;
-pub use bundle::Bundle;
+pub use bundle::{Bundle, PublicKey, SecretKey};
 pub use client::{Client, ClientBuilder, EnqueueError, Heartbeat, Stats};
 pub use delivery::{Batch, BatchEvent, CheckStep, Checked, Deliver, Delivery, EventOrigin, Format};
 pub use error::{Error, ErrorKind, Result};

@@ -383,6 +383,9 @@ pub(crate) const BUNDLE_READ_BYTES: usize = 256 * KIB;
 /// Most origins of one bundle: those of a thousand versions of a product on a host. Bounds the memory of a reader.
 pub(crate) const BUNDLE_ORIGINS_MAX: usize = 4_096;
 
+/// Largest file of a key for signatures that is read: a word and 64 digits.
+pub(crate) const SIGNING_KEY_BYTES_MAX: u64 = 1 << 10;
+
 /// Largest receipt, and largest record of an export or of the imports, that is read: some hundred thousand ranges.
 pub(crate) const RECORD_BYTES_MAX: u64 = 16 * MIB as u64;
 

@@ -28,9 +28,19 @@ impl Summing {
     }
 }
 
-/// The sum as people write it.
-pub(crate) fn hex(sum: &Sum) -> String {
-    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Bytes as people write them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads what [`hex`] wrote, where it is exactly so long.
+pub(crate) fn unhex<const LEN: usize>(text: &str) -> Option<[u8; LEN]> {
+    let mut bytes = [0; LEN];
+    let is_hex = text.len() == 2 * LEN && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)).filter(|_| is_hex) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    is_hex.then_some(bytes)
 }
 
 /// A record as the bytes of a small file.
@@ -52,9 +62,14 @@ pub(crate) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 }
 
 fn line(json: &str) -> String {
+    format!("sha256 {}", hex(&sum_of(json)))
+}
+
+/// The sum of a text.
+pub(crate) fn sum_of(text: &str) -> Sum {
     let mut sum = Summing::default();
-    sum.add(json.as_bytes());
-    format!("sha256 {}", hex(&sum.end()))
+    sum.add(text.as_bytes());
+    sum.end()
 }
 
 #[cfg(test)]
@@ -70,6 +85,14 @@ mod tests {
             changed[at] ^= 1;
             assert!(unseal::<(String, u32)>(&changed).is_err(), "byte {at}");
             assert!(unseal::<(String, u32)>(&bytes[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_read_as_they_are_written_and_nothing_else_is() {
+        assert_eq!(unhex(&hex(&[0, 0x7f, 0xff])), Some([0, 0x7f, 0xff]));
+        for other in ["", "00", "0000000", "00000g", "+00000", "0\u{e9}000"] {
+            assert_eq!(unhex::<3>(other), None, "{other}");
         }
     }
 

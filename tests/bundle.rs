@@ -8,52 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::dice::Dice;
+use common::gap::{Gap, ids, waiting};
 use common::receiver::Receiver;
 use common::{Home, dice};
 use serde_json::{Value, json};
-
-/// A host that never sees a network, one that does, and a stick.
-struct Gap {
-    origin: Home,
-    importer: Home,
-    stick: tempfile::TempDir,
-}
-
-impl Gap {
-    fn new() -> Self {
-        Self {
-            origin: Home::with("mode = \"local\"\n"),
-            importer: Home::new(),
-            stick: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    fn on_stick(&self, name: &str) -> String {
-        self.stick.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    /// The bundle with everything that waits at the origin.
-    fn export(&self) -> String {
-        let file = self.on_stick("out.bundle");
-        let exported = self.origin.json(&["export", &file]);
-        assert_eq!(exported["bundles"].as_array().map(Vec::len), Some(1), "{exported}");
-        file
-    }
-
-    fn receipt(&self, bundle: &str) -> (String, Value) {
-        let receipt = self.on_stick("receipt");
-        let said = self.importer.json(&["receipt", bundle, "-o", &receipt]);
-        (receipt, said)
-    }
-}
-
-fn ids(receiver: &Receiver) -> BTreeSet<String> {
-    receiver.taken().into_iter().map(|event| event.id).collect()
-}
-
-fn waiting(home: &Home) -> u64 {
-    home.status()["waiting"]["events"].as_u64().unwrap()
-}
 
 /// Out, imported twice, delivered, receipt back, acknowledged twice. The receiver refuses the event with this number,
 /// if there is one.
@@ -304,6 +262,22 @@ fn the_events_are_readable_by_whoever_knows_nothing_of_milepost() {
     let bundle = gap.export();
     let shown = gap.origin.milepost(&["inspect", &bundle, "--format", "ndjson"]);
     assert_eq!(shown.stdout.lines().count(), 300, "{}", shown.stderr);
+}
+
+#[test]
+fn a_no_and_a_forget_leave_nothing_of_bundles() {
+    for deletes in [&["config", "set", "collecting=false"][..], &["forget", "--yes"]] {
+        let gap = Gap::new();
+        gap.origin.enqueue(10);
+        let bundle = gap.export();
+        gap.importer.json(&["import", &bundle]);
+        for (home, directory) in [(&gap.origin, "exports"), (&gap.importer, "imports")] {
+            assert_eq!(std::fs::read_dir(home.telemetry().join(directory)).unwrap().count(), 1);
+            assert_eq!(home.milepost(deletes).status, 0);
+            assert!(!home.telemetry().join(directory).exists(), "{deletes:?}: {directory}");
+            assert_eq!(waiting(home), 0);
+        }
+    }
 }
 
 #[test]

@@ -124,6 +124,30 @@ fn write_the_fixture() {
     std::fs::write(fixture().join("waiting.ndjson"), home.milepost(&["peek"]).stdout).unwrap();
 }
 
+/// `tests/fixtures/v1-signed` is a bundle and a receipt that were signed, and the public key.
+fn signed(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/v1-signed")
+        .join(name)
+        .to_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn a_bundle_and_a_receipt_that_were_signed_in_version_1_are_read_and_their_signatures_hold() {
+    let home = Home::with(DECLARED);
+    let [bundle, receipt, key] = ["bundle", "receipt", "key.pub"].map(signed);
+    assert_eq!(home.json(&["import", &bundle, "--verify", &key])["imported"], GAP_EVENTS);
+    let done = home.milepost(&["acknowledge", &receipt, "--verify", &key]);
+    assert!(done.stderr.contains("was not exported here"), "its signature holds: {done:?}");
+    let text = std::fs::read_to_string(&receipt).unwrap();
+    let changed = home.path().join("receipt");
+    std::fs::write(&changed, text.replacen("ed25519 ", "ed25519 0", 1)).unwrap();
+    let done = home.milepost(&["acknowledge", changed.to_str().unwrap(), "--verify", &key]);
+    assert!(done.stderr.contains("its signature is wrong"), "{done:?}");
+}
+
 /// As [`write_the_fixture`].
 #[test]
 #[ignore = "writes tests/fixtures; once a format has been released, never again"]
@@ -145,4 +169,24 @@ fn write_the_fixture_of_the_gap() {
     assert_eq!(importer.flush(&Receiver::refusing(7).url(), &[]).0, 0);
     copy(&origin.telemetry(), &gap().join("origin"));
     copy(&importer.telemetry(), &gap().join("importer"));
+}
+
+/// As [`write_the_fixture`].
+#[test]
+#[ignore = "writes tests/fixtures; once a format has been released, never again"]
+fn write_the_fixture_of_signatures() {
+    if std::env::var_os("MILEPOST_WRITE_FIXTURES").is_none() {
+        return;
+    }
+    let home = Home::with(DECLARED);
+    let key = home.path().join("key").to_str().unwrap().to_owned();
+    let [bundle, receipt] = ["bundle", "receipt"].map(signed);
+    std::fs::create_dir_all(Path::new(&bundle).parent().unwrap()).unwrap();
+    home.json(&["keygen", &key]);
+    home.enqueue(GAP_EVENTS);
+    home.json(&["export", &bundle, "--sign", &key]);
+    let other = Home::with(DECLARED);
+    other.json(&["import", &bundle]);
+    other.json(&["receipt", &bundle, "-o", &receipt, "--sign", &key]);
+    std::fs::copy(format!("{key}.pub"), signed("key.pub")).unwrap();
 }

@@ -16,8 +16,8 @@ use common::store::{fatten, set_aside, stores};
 use common::{Home, LONG};
 use milepost::{Client, Event, Product};
 
-/// Those of `src/spool/step.rs`, but for those of salvage, which `tests/doctor.rs` has. The last ones are those of
-/// opening the store and of writing it anew.
+/// Those of `src/spool/step.rs`, but for those of salvage, which `tests/doctor.rs` has, and of crossing an air gap,
+/// which `tests/gap_steps.rs` has. The last ones are those of opening the store and of writing it anew.
 const STEPS: usize = 19;
 const OPENING: RangeInclusive<usize> = 14..=15;
 const ANEW: RangeInclusive<usize> = 16..=STEPS;

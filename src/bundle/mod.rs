@@ -8,6 +8,7 @@
 //!     0  8    magic 89 4D 50 42 0D 0A 1A 0A: what takes the eighth bit, or changes line ends, breaks it
 //!     8  4088 the summary, JSON with line ends for `head`, spaces behind it, and a last line end
 //!  4096       blocks: an origin before its first use, events
+//!   end-120 72 where the summary names who signed it: magic "MPBSIG\r\n", and the signature
 //!   end-48 8  magic "MPBEND\r\n"
 //!   end-40 8  length of the file, little endian
 //!   end-32 32 SHA-256 of the blocks, and then of the first 4,096 bytes
@@ -16,17 +17,21 @@
 //! A bundle is hostile until it was verified: no length is believed before it was compared with what a block may
 //! have, no path is taken from it, and its bytes pass through one buffer of constant size.
 //!
-//! A receipt is a line of JSON and a line with its SHA-256, and repeats the one of its bundle.
+//! A receipt is a line of JSON and a line with its SHA-256, and repeats the one of its bundle. A third line is the
+//! public key of whoever signed it, and the signature.
 
 mod pack;
 mod receipt;
+mod sign;
 mod summary;
 mod unpack;
 
 pub(crate) use pack::{Packed, Packer};
 pub(crate) use receipt::{RECEIPT_VERSION, Receipt};
+pub(crate) use sign::check_signer;
+pub use sign::{PublicKey, SecretKey};
 pub use summary::Bundle;
-pub(crate) use unpack::{BundleError, Origins, Unpacker, check_events, verify};
+pub(crate) use unpack::{BundleError, Origins, Unpacker, Verified, check_events, verify};
 
 use crate::limits::BUNDLE_HEAD_BYTES;
 
@@ -34,6 +39,8 @@ use crate::limits::BUNDLE_HEAD_BYTES;
 const VERSION: u32 = 1;
 
 const MAGIC: [u8; 8] = [0x89, b'M', b'P', b'B', b'\r', b'\n', 0x1a, b'\n'];
+const SIGNATURE_MAGIC: [u8; 8] = *b"MPBSIG\r\n";
+const SIGNATURE_BYTES: usize = 72;
 const END_MAGIC: [u8; 8] = *b"MPBEND\r\n";
 const END_BYTES: usize = 48;
 

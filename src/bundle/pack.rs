@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::{BYTES_MIN, Bundle, END_MAGIC, VERSION, verify};
+use super::sign::Signed;
+use super::{BYTES_MIN, Bundle, END_MAGIC, SIGNATURE_BYTES, SIGNATURE_MAGIC, SecretKey, VERSION, verify};
 use crate::block::{Addresses, Epoch, JournalId, Kind, Origin, OriginId, read_block, write_note};
 use crate::clock;
 use crate::installation::fs;
@@ -25,8 +26,9 @@ pub(crate) struct Packer {
     addresses: Addresses,
     /// Microseconds since the Unix epoch of the oldest and the newest block.
     times: Option<(u64, u64)>,
-    /// Bytes behind the head.
+    /// Bytes of blocks.
     len: u64,
+    key: Option<SecretKey>,
 }
 
 /// A bundle that is whole, and lies under its name.
@@ -38,8 +40,14 @@ pub(crate) struct Packed {
 }
 
 impl Packer {
-    /// `path` is an absolute one.
-    pub(crate) fn create(path: &Path, epoch: Epoch, product: (&str, &str), part: u32) -> io::Result<Self> {
+    /// `path` is an absolute one. With a key it is signed.
+    pub(crate) fn create(
+        path: &Path,
+        epoch: Epoch,
+        product: (&str, &str),
+        part: u32,
+        key: Option<SecretKey>,
+    ) -> io::Result<Self> {
         let name = path.file_name().ok_or_else(|| io::Error::other("a name of a file is needed"))?;
         let hidden = path.with_file_name(format!(".{}-new", name.to_string_lossy()));
         fs::remove(&hidden)?;
@@ -61,6 +69,7 @@ impl Packer {
             origins: 0,
             oldest: None,
             newest: None,
+            signed_by: key.as_ref().map(|key| key.public().to_string()),
         };
         Ok(Self {
             path: path.into(),
@@ -72,6 +81,7 @@ impl Packer {
             addresses: Addresses::default(),
             times: None,
             len: 0,
+            key,
         })
     }
 
@@ -81,7 +91,8 @@ impl Packer {
 
     /// How long the file would be with so many bytes of blocks more, and their origin.
     pub(crate) fn len_with(&self, bytes: usize) -> u64 {
-        BYTES_MIN + self.len + bytes as u64
+        let signature = if self.key.is_some() { SIGNATURE_BYTES } else { 0 };
+        BYTES_MIN + self.len + (signature + bytes) as u64
     }
 
     /// Whether it takes no more events of another origin.
@@ -123,8 +134,12 @@ impl Packer {
         let head = self.bundle.head().ok_or_else(|| io::Error::other("the product's name is too long"))?;
         self.sum.add(&head);
         let sum = std::mem::take(&mut self.sum).end();
+        if let Some(key) = &self.key {
+            self.file.write_all(&SIGNATURE_MAGIC)?;
+            self.file.write_all(&key.sign(Signed::Bundle, &sum))?;
+        }
         self.file.write_all(&END_MAGIC)?;
-        self.file.write_all(&(BYTES_MIN + self.len).to_le_bytes())?;
+        self.file.write_all(&self.len_with(0).to_le_bytes())?;
         self.file.write_all(&sum)?;
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(&head)?;

@@ -1,11 +1,14 @@
 //! What a host that delivered a bundle says became of its events.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::sign::{PublicKey, SecretKey, Signed};
 use crate::block::{Addresses, Epoch};
+use crate::sum::{hex, seal, sum_of, unhex, unseal};
 
 /// The version of the record below.
 pub(crate) const RECEIPT_VERSION: u32 = 1;
@@ -38,7 +41,47 @@ pub(crate) struct Counts {
     pub(crate) waiting: u64,
 }
 
+/// What a signature's line begins with.
+const SIGNATURE: &str = "ed25519 ";
+
 impl Receipt {
+    /// As a file, signed where there is a key.
+    pub(crate) fn to_bytes(&self, key: Option<&SecretKey>) -> io::Result<Vec<u8>> {
+        let mut bytes = seal(self)?;
+        if let Some(key) = key {
+            let signature = key.sign(Signed::Receipt, &sum_of(sealed(&bytes)));
+            let line = format!("{SIGNATURE}{} {}\n", key.public(), hex(&signature));
+            bytes.extend_from_slice(line.as_bytes());
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a file, and says who signed it. `Err` says what is wrong with it.
+    pub(crate) fn read(bytes: &[u8]) -> Result<(Self, Option<PublicKey>), String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is no text")?.trim_end();
+        let (sealed_text, signature) = match text.rsplit_once('\n') {
+            Some((before, last)) => match last.strip_prefix(SIGNATURE) {
+                Some(signature) => (before, Some(signature)),
+                None => (text, None),
+            },
+            None => (text, None),
+        };
+        let receipt: Self = unseal(sealed_text.as_bytes())?;
+        if receipt.milepost_receipt > RECEIPT_VERSION {
+            return Err("it was written by a newer version of milepost".into());
+        }
+        let sum = sum_of(sealed(sealed_text.as_bytes()));
+        let signer = signature.map(|line| {
+            let (signer, signature) = line.split_once(' ')?;
+            let (signer, signature) = (signer.parse::<PublicKey>().ok()?, unhex(signature)?);
+            signer.has_signed(Signed::Receipt, &sum, &signature).then_some(signer)
+        });
+        match signer {
+            Some(None) => Err("its signature is wrong".into()),
+            signer => Ok((receipt, signer.flatten())),
+        }
+    }
+
     /// All that were refused, for whatever reason.
     pub(crate) fn all_refused(&self) -> Addresses {
         let mut all = Addresses::default();
@@ -53,4 +96,10 @@ impl Receipt {
             waiting: self.waiting.count(),
         };
     }
+}
+
+/// The line of a sealed record that its sum is of.
+fn sealed(bytes: &[u8]) -> &str {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    text.lines().next().unwrap_or_default()
 }

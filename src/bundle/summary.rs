@@ -39,6 +39,9 @@ pub struct Bundle {
     pub oldest: Option<String>,
     /// When its newest block begins, RFC 3339.
     pub newest: Option<String>,
+    /// The public key of whoever signed it, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
 }
 
 impl Bundle {
@@ -104,6 +107,7 @@ mod tests {
             origins: 1,
             oldest: None,
             newest: None,
+            signed_by: None,
         };
         let head = bundle.head().unwrap();
         assert_eq!(head.len(), BUNDLE_HEAD_BYTES);

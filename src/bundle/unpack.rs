@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{BYTES_MIN, Bundle, END_BYTES, END_MAGIC};
+use super::sign::Signed;
+use super::{BYTES_MIN, Bundle, END_BYTES, END_MAGIC, PublicKey, SIGNATURE_BYTES, SIGNATURE_MAGIC};
 use crate::block::{BLOCK_HEADER_BYTES, Block, Kind, Origin, OriginId, read_block};
 use crate::limits::{BLOCK_RAW_BYTES_MAX, BUNDLE_HEAD_BYTES, BUNDLE_ORIGINS_MAX, BUNDLE_READ_BYTES};
 use crate::sum::{Sum, Summing};
@@ -31,7 +32,7 @@ pub(crate) struct Unpacker {
     /// What it says of itself; where that is damaged, only a salvage goes on.
     pub(crate) bundle: Option<Bundle>,
     head: Vec<u8>,
-    expected: Sum,
+    expected: Expected,
     /// Bytes of blocks that were not read yet.
     left: u64,
     buffer: Vec<u8>,
@@ -40,10 +41,18 @@ pub(crate) struct Unpacker {
     salvages: bool,
 }
 
-/// A bundle of which every sum was right.
+/// What its end says that its sum is, and who signed that.
+#[derive(Default)]
+struct Expected {
+    sum: Sum,
+    signature: Option<(PublicKey, [u8; 64])>,
+}
+
+/// A bundle of which every sum was right, and the signature, if it has one.
 pub(crate) struct Verified {
     pub(crate) bundle: Bundle,
     pub(crate) sum: Sum,
+    pub(crate) signer: Option<PublicKey>,
 }
 
 /// The origins that were met so far.
@@ -65,31 +74,36 @@ impl Unpacker {
         if salvages {
             file.seek(SeekFrom::Start(0))?;
             let bundle = bundle.ok();
-            return Ok(Self::new(file, bundle, head, Sum::default(), len, true));
+            return Ok(Self::new(file, bundle, head, Expected::default(), len, true));
         }
         let bundle = bundle.map_err(BundleError::Damaged)?;
-        if len < BYTES_MIN {
+        let signature_bytes = if bundle.signed_by.is_some() { SIGNATURE_BYTES as u64 } else { 0 };
+        let Some(left) = len.checked_sub(BYTES_MIN + signature_bytes) else {
             return Err(damaged("it was cut"));
-        }
+        };
         let mut end = [0; END_BYTES];
         file.seek(SeekFrom::Start(len - END_BYTES as u64))?;
         file.read_exact(&mut end)?;
         let (magic, rest) = end.split_at(8);
         let (length, sum) = rest.split_at(8);
-        let mut expected = Sum::default();
-        expected.copy_from_slice(sum);
+        let mut expected = Expected::default();
+        expected.sum.copy_from_slice(sum);
         if magic != END_MAGIC || length != len.to_le_bytes() {
             return Err(damaged("it was cut, or something was appended to it"));
         }
+        if let Some(signer) = &bundle.signed_by {
+            file.seek(SeekFrom::Start(BUNDLE_HEAD_BYTES as u64 + left))?;
+            expected.signature = Some(read_signature(&mut file, signer)?);
+        }
         file.seek(SeekFrom::Start(BUNDLE_HEAD_BYTES as u64))?;
-        Ok(Self::new(file, Some(bundle), head, expected, len - BYTES_MIN, false))
+        Ok(Self::new(file, Some(bundle), head, expected, left, false))
     }
 
     fn new(
         file: File,
         bundle: Option<Bundle>,
         head: Vec<u8>,
-        expected: Sum,
+        expected: Expected,
         left: u64,
         salvages: bool,
     ) -> Self {
@@ -134,12 +148,28 @@ impl Unpacker {
         Ok(())
     }
 
-    /// Compares the sum, once all blocks were read.
-    fn end(mut self) -> Result<Sum, BundleError> {
+    /// Compares the sum and the signature, once all blocks were read. Says who signed it.
+    pub(crate) fn end(mut self) -> Result<(Sum, Option<PublicKey>), BundleError> {
         self.sum.add(&self.head);
         let sum = self.sum.end();
-        if sum == self.expected { Ok(sum) } else { Err(damaged("its SHA-256 is wrong")) }
+        if sum != self.expected.sum {
+            return Err(damaged("its SHA-256 is wrong"));
+        }
+        match self.expected.signature {
+            Some((signer, signature)) if !signer.has_signed(Signed::Bundle, &sum, &signature) => {
+                Err(damaged("its signature is wrong"))
+            }
+            signature => Ok((sum, signature.map(|(signer, _)| signer))),
+        }
     }
+}
+
+fn read_signature(file: &mut File, signer: &str) -> Result<(PublicKey, [u8; 64]), BundleError> {
+    let signer = signer.parse().map_err(|_| damaged("its summary names a key that is none"))?;
+    let (mut magic, mut signature) = ([0; 8], [0; 64]);
+    file.read_exact(&mut magic)?;
+    file.read_exact(&mut signature)?;
+    if magic == SIGNATURE_MAGIC { Ok((signer, signature)) } else { Err(damaged("its signature is missing")) }
 }
 
 impl Origins {
@@ -181,11 +211,11 @@ pub(crate) fn verify(path: &Path) -> Result<Verified, BundleError> {
         bytes += block.bytes.len() as u64;
     }
     let bundle = unpacker.bundle.take().ok_or_else(|| damaged("its summary cannot be read"))?;
-    let sum = unpacker.end()?;
+    let (sum, signer) = unpacker.end()?;
     if (bundle.events, bundle.blocks, bundle.bytes) != (events, blocks, bytes) {
         return Err(damaged("its summary says something else than its blocks"));
     }
-    Ok(Verified { bundle, sum })
+    Ok(Verified { bundle, sum, signer })
 }
 
 /// Whether every event of a block can be read.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Common;
+use super::keys::Verifying;
 use super::output::{DONE, print_json, print_line};
 use super::receipt::in_words;
 
@@ -12,11 +13,13 @@ use super::receipt::in_words;
 pub(super) struct Acknowledge {
     /// The receipt that came back
     file: PathBuf,
+    #[command(flatten)]
+    verifying: Verifying,
 }
 
 impl Acknowledge {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
-        let receipt = common.builder()?.admin()?.acknowledge(&self.file)?;
+        let receipt = self.verifying.of(common.builder()?.admin()?)?.acknowledge(&self.file)?;
         match common.json {
             true => print_json(&receipt)?,
             false if receipt.is_news => print_line(&in_words(&receipt))?,

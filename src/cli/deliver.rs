@@ -9,6 +9,7 @@ use milepost::{Delivered, FlushReport};
 
 use super::Common;
 use super::flush::{Target, duration, print as print_flush, progress_bar, stop_on_ctrl_c};
+use super::keys::{Signing, Verifying};
 use super::output::{DONE, UNDELIVERED, print_json, print_line, thousands};
 
 #[derive(Args)]
@@ -20,6 +21,10 @@ pub(super) struct Deliver {
     output: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    signing: Signing,
+    #[command(flatten)]
+    verifying: Verifying,
     /// How long it may take
     #[arg(long, default_value = "1h", value_parser = duration)]
     timeout: Duration,
@@ -27,7 +32,7 @@ pub(super) struct Deliver {
 
 impl Deliver {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
-        let admin = self.target.builder(common)?.admin()?;
+        let admin = self.verifying.of(self.signing.of(self.target.builder(common)?.admin()?)?)?;
         let receipt = self.output.clone().unwrap_or_else(|| {
             let mut name = self.file.clone().into_os_string();
             name.push(".receipt");

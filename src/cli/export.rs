@@ -9,6 +9,7 @@ use milepost::{Admin, Exported, LineFormat, Selection};
 
 use super::Common;
 use super::flush::{progress_bar, stop_on_ctrl_c};
+use super::keys::Signing;
 use super::output::{DONE, Objection, print_json, print_line, thousands};
 
 #[derive(Args)]
@@ -29,6 +30,8 @@ pub(super) struct Export {
     /// cloudevents-jsonl. The events wait and are sent as before, and no receipt will come
     #[arg(long, value_parser = str::parse::<LineFormat>)]
     format: Option<LineFormat>,
+    #[command(flatten)]
+    signing: Signing,
     /// A bundle, or its id, that went lost: its events are sent from here again
     #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["file", "remove"])]
     cancel: Option<String>,
@@ -39,7 +42,7 @@ pub(super) struct Export {
 
 impl Export {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
-        let admin = common.builder()?.admin()?;
+        let admin = self.signing.of(common.builder()?.admin()?)?;
         if let Some(bundle) = &self.cancel {
             let events = admin.cancel_export(bundle)?;
             return said(common, "cancelled", events, "wait for a receiver again");
@@ -51,6 +54,9 @@ impl Export {
         let Some(file) = &self.file else { return Err(Objection::Usage("a file is needed".into()).into()) };
         let selection = Selection { since: self.since, until: self.until, bytes_max: self.max_bytes };
         match self.format {
+            Some(_) if self.signing.is_wanted() => {
+                Err(Objection::Usage("a copy is not signed, only a bundle is".into()).into())
+            }
             Some(format) => {
                 let events = admin.export_lines(file, format, &selection)?;
                 said(common, "written", events, "were copied, and wait as before")

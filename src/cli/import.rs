@@ -7,6 +7,7 @@ use milepost::Imported;
 
 use super::Common;
 use super::flush::progress_bar;
+use super::keys::Verifying;
 use super::output::{DONE, print_json, print_line, thousands};
 
 #[derive(Args)]
@@ -14,14 +15,16 @@ pub(super) struct Import {
     /// The bundles
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Take in what is whole in damaged ones
-    #[arg(long)]
+    /// Take in what is whole in damaged ones, for which nobody vouches
+    #[arg(long, conflicts_with = "keys")]
     salvage: bool,
+    #[command(flatten)]
+    verifying: Verifying,
 }
 
 impl Import {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
-        let admin = common.builder()?.admin()?;
+        let admin = self.verifying.of(common.builder()?.admin()?)?;
         let bar = progress_bar(common.json);
         let mut all = Vec::new();
         for file in &self.files {

@@ -7,6 +7,7 @@ use clap::Args;
 use milepost::{Admin, Format};
 
 use super::Common;
+use super::keys::Verifying;
 use super::output::{DONE, print_json, print_line, thousands};
 
 #[derive(Args)]
@@ -16,13 +17,16 @@ pub(super) struct Inspect {
     /// The events themselves, as a flush in this format would send them
     #[arg(long, value_parser = str::parse::<Format>)]
     format: Option<Format>,
+    #[command(flatten)]
+    verifying: Verifying,
 }
 
 impl Inspect {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
+        let accepted = self.verifying.keys()?;
         if let Some(format) = self.format {
             let mut printed = Ok(());
-            Admin::inspect_bodies(&self.file, format, &mut |body| {
+            Admin::inspect_bodies(&self.file, &accepted, format, &mut |body| {
                 let end: &[u8] = if format.is_text() && !body.ends_with(b"\n") { b"\n" } else { b"" };
                 if printed.is_ok() {
                     printed = io::stdout().lock().write_all(&[body, end].concat());
@@ -33,16 +37,20 @@ impl Inspect {
                 _ => Ok(DONE),
             };
         }
-        let (bundle, sha256) = Admin::inspect(&self.file)?;
+        let (bundle, sha256) = Admin::inspect(&self.file, &accepted)?;
         if common.json {
             let mut value = serde_json::to_value(&bundle)?;
             value["sha256"] = sha256.into();
             print_json(&value)?;
             return Ok(DONE);
         }
+        let signed = match &bundle.signed_by {
+            Some(key) => format!("signed by {key}, and the signature is right"),
+            None => "not signed".into(),
+        };
         print_line(&format!(
             "bundle {}, part {}, of {} {}\nexported at {} by installation {}\n{} events in {} blocks of {} bytes, \
-             of {} origins\nthe oldest block begins at {}, the newest at {}\nsha256 {sha256}, and every sum is right",
+             of {} origins\nthe oldest block begins at {}, the newest at {}\nsha256 {sha256}, and every sum is right\n{signed}",
             bundle.bundle,
             bundle.part,
             plain(&bundle.product),

@@ -16,6 +16,7 @@ mod flush;
 mod forget;
 mod import;
 mod inspect;
+mod keys;
 mod logger;
 mod milestone;
 mod network;
@@ -109,6 +110,8 @@ enum Command {
     Receipt(receipt::Receipt),
     /// Does what a receipt says: forgets what was delivered elsewhere
     Acknowledge(acknowledge::Acknowledge),
+    /// Makes a key that signs bundles and receipts
+    Keygen(keys::Keygen),
     /// Sets what a person sets, and shows it
     #[command(subcommand)]
     Config(config::Config),
@@ -184,6 +187,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Deliver(command) => command.run(common),
         Command::Receipt(command) => command.run(common),
         Command::Acknowledge(command) => command.run(common),
+        Command::Keygen(command) => command.run(common),
         Command::Config(command) => command.run(common),
         Command::Purge(command) => command.run(common),
         Command::Forget(command) => command.run(common),

@@ -6,6 +6,7 @@ use clap::Args;
 use milepost::Receipted;
 
 use super::Common;
+use super::keys::{Signing, Verifying};
 use super::output::{DONE, print_json, print_line, thousands};
 
 #[derive(Args)]
@@ -15,11 +16,16 @@ pub(super) struct Receipt {
     /// Where the receipt goes; what stands there is replaced
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    signing: Signing,
+    #[command(flatten)]
+    verifying: Verifying,
 }
 
 impl Receipt {
     pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
-        let receipt = common.builder()?.admin()?.receipt(&self.bundle, &self.output)?;
+        let admin = self.verifying.of(self.signing.of(common.builder()?.admin()?)?)?;
+        let receipt = admin.receipt(&self.bundle, &self.output)?;
         match common.json {
             true => print_json(&receipt)?,
             false => print_line(&format!("{}: {}", self.output.display(), in_words(&receipt)))?,

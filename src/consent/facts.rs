@@ -164,8 +164,8 @@ impl Sources {
 
     /// What `settings.toml` says of other things than consent. One that makes no sense says nothing; consent is
     /// then unknown.
-    pub(crate) fn other_settings(&self) -> Settings {
-        self.settings.as_deref().and_then(|path| read_settings(path).ok()).unwrap_or_default()
+    pub(crate) fn other_settings(&self) -> Result<Settings, String> {
+        self.settings.as_deref().map_or_else(|| Ok(Settings::default()), read_settings)
     }
 
     /// The files that are looked after.

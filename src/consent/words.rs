@@ -32,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) mode: Option<crate::product::Mode>,
     pub(crate) endpoint: Option<String>,
     pub(crate) format: Option<String>,
+    pub(crate) verify: Option<String>,
 }
 
 /// A setting, as it stands in a file.
@@ -149,6 +150,7 @@ pub(super) fn in_settings(text: &str, path: &Path) -> Result<Settings, String> {
         mode: mode.transpose().map_err(|error| format!("{place} makes no sense: {error}"))?,
         endpoint: text_of("endpoint")?,
         format: text_of("format")?,
+        verify: text_of("verify")?,
     })
 }
 

@@ -115,6 +115,11 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(directory)
 }
 
+/// Whether others than its owner can read a file.
+pub(crate) fn is_open_to_others(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| sys::mode(&found) & 0o077 != 0)
+}
+
 /// Removes a file; one that is not there is fine.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
@@ -317,6 +322,10 @@ mod sys {
         found.blocks() * 512
     }
 
+    pub(super) fn mode(found: &Metadata) -> u32 {
+        found.mode()
+    }
+
     pub(super) fn exposure(found: &Metadata) -> Option<(String, String)> {
         let (owner, us, mode) = (found.uid(), rustix::process::geteuid().as_raw(), found.mode() & 0o777);
         if owner != us {
@@ -375,6 +384,10 @@ mod sys {
 
     pub(super) fn disk_bytes(found: &Metadata) -> u64 {
         found.len()
+    }
+
+    pub(super) fn mode(_: &Metadata) -> u32 {
+        0
     }
 
     pub(super) fn exposure(_: &Metadata) -> Option<(String, String)> {

@@ -13,6 +13,7 @@ use super::peek::{self, Bodies, PeekedEvent, Whose};
 use super::privacy::Privacy;
 use super::route::Ways;
 use super::settings::Settings;
+use super::signing::Signing;
 use super::status::Status;
 use crate::block::read_block;
 use crate::clock;
@@ -41,6 +42,7 @@ pub struct Admin {
     pub(super) settings: Settings,
     /// The only destination that it is about.
     pub(super) only: Option<String>,
+    pub(super) signing: Signing,
 }
 
 impl Admin {
@@ -51,7 +53,7 @@ impl Admin {
             settings.watch.object(exposure);
         }
         settings.watch.wait_until_settled();
-        Self { settings, only: None }
+        Self { settings, only: None, signing: Signing::default() }
     }
 
     /// The same for one destination alone: of what waits, is delivered, is purged or was refused, only what is its.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::admin::Admin;
 use super::erase::erase;
 use super::settings::Settings;
+use crate::bundle::PublicKey;
 use crate::consent::{EditError, Edited, SettingsFile, Sources, Watch, truth};
 use crate::delivery::{Endpoint, Format};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,7 +16,7 @@ use crate::limits::{CONSENT_LOOK_EVERY, ERASE_WAIT, SETTLED_AFTER};
 use crate::product::Mode;
 
 /// Keys of `settings.toml` beside `collecting`.
-const KEYS: [&str; 3] = ["mode", "endpoint", "format"];
+const KEYS: [&str; 4] = ["mode", "endpoint", "format", "verify"];
 
 /// What came of a change of the settings.
 #[derive(Debug, Clone, Serialize)]
@@ -47,7 +48,7 @@ pub struct Setting {
 
 impl Admin {
     /// Sets a key: the product's opt-out in the profile that its own command would write, or `mode`, `endpoint`,
-    /// `format` and, for products without profiles, `collecting` in `settings.toml` of the telemetry directory.
+    /// `format`, `verify` and, for products without profiles, `collecting` in `settings.toml` of the telemetry directory.
     /// Everything else in the file stays as it is. Where the installation refuses then, what waits is deleted.
     ///
     /// # Errors
@@ -121,6 +122,7 @@ impl Admin {
             "mode" => Kind::Mode,
             "endpoint" => Kind::Endpoint,
             "format" => Kind::Format,
+            "verify" => Kind::Verify,
             "collecting" if product.files.profiles.is_none() => Kind::Collecting,
             _ => {
                 let own = if product.files.profiles.is_some() { sources.variable() } else { "collecting" };
@@ -146,6 +148,7 @@ enum Kind {
     Mode,
     Endpoint,
     Format,
+    Verify,
     Collecting,
 }
 
@@ -163,6 +166,7 @@ impl<'a> Place<'a> {
             Kind::Collecting => boolean()?.into(),
             Kind::Mode => value.parse::<Mode>()?.as_str().into(),
             Kind::Format => value.parse::<Format>()?.to_string().into(),
+            Kind::Verify => PublicKey::list(value).map(|_| value.into())?,
             Kind::Endpoint => Endpoint::parse(value, false).map(|_| value.into())?,
         };
         Ok((self.file, self.key, value))

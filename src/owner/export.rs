@@ -1,9 +1,6 @@
 //! Writes what waits to a file that crosses an air gap.
 
-use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -11,16 +8,15 @@ use uuid::Uuid;
 
 use super::admin::{Admin, wait_for_writers};
 use super::engine::Engine;
-use super::peek::{self, Bodies};
-use crate::block::{Block, Origin, part, read_block};
+use super::peek;
+use crate::block::{Block, part, read_block};
 use crate::bundle::{Bundle, Packed, Packer, Unpacker, verify};
 use crate::clock;
-use crate::delivery::{Format, Parcel};
+use crate::delivery::Parcel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::installation::{Installation, fs};
+use crate::installation::Installation;
 use crate::limits::BLOCK_RAW_BYTES_MAX;
-use crate::product::Mode;
-use crate::spool::{Export, Exports};
+use crate::spool::{Export, Exports, Step, reached};
 use crate::sum::hex;
 
 /// The smallest that a file of an export may be asked to be: a summary and one block of any size fit.
@@ -48,33 +44,6 @@ pub struct Exported {
     /// What it says of itself.
     #[serde(flatten)]
     pub bundle: Bundle,
-}
-
-/// How events are written for whoever knows nothing of milepost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LineFormat {
-    /// OpenTelemetry's file exporter's: one `ExportLogsServiceRequest` in JSON a line.
-    OtlpJsonLines,
-    /// One flat JSON object an event.
-    Ndjson,
-    /// One CloudEvent in JSON a line.
-    CloudEventsJsonl,
-}
-
-impl FromStr for LineFormat {
-    type Err = Error;
-
-    fn from_str(word: &str) -> Result<Self> {
-        match word {
-            "otlp-json-lines" => Ok(Self::OtlpJsonLines),
-            "ndjson" => Ok(Self::Ndjson),
-            "cloudevents-jsonl" => Ok(Self::CloudEventsJsonl),
-            _ => Err(Error::invalid(format!(
-                "{word} is no format of a file: one of otlp-json-lines, ndjson, cloudevents-jsonl"
-            ))),
-        }
-    }
 }
 
 impl Admin {
@@ -126,42 +95,6 @@ impl Admin {
         })
     }
 
-    /// Writes a copy of what waits for whoever knows nothing of milepost, and says how many events that were. The
-    /// events go on waiting, and are sent as if it had not been written: there is no receipt for it.
-    ///
-    /// # Errors
-    ///
-    /// As [`Admin::export`].
-    pub fn export_lines(&self, file: &Path, format: LineFormat, selection: &Selection) -> Result<u64> {
-        let file = absolute(file)?;
-        if file.exists() {
-            return Err(Error::invalid(format!("{} is there already", file.display())));
-        }
-        let hidden = hidden(&file);
-        let error = |error| Error::io("write", &file, error);
-        fs::remove(&hidden).map_err(error)?;
-        let mut out = BufWriter::new(fs::create_new(&hidden).map_err(error)?);
-        let mut events = 0;
-        let written = self.with_waiting(&mut |engine, installation| {
-            let mut lines = Lines::new(format, &mut out);
-            peek::parcels(installation, Some(engine), self.whose(), &mut |mut parcel| {
-                parcel.owed &= selected(&parcel, selection)?;
-                events += u64::from(parcel.owed.count_ones());
-                lines.add(parcel).map_err(error).map(|()| true)
-            })?;
-            lines.end().map_err(error)
-        });
-        let done = written.and_then(|()| {
-            out.flush().and_then(|()| out.get_ref().sync_all()).map_err(error)?;
-            std::fs::rename(&hidden, &file).map_err(error)?;
-            file.parent().map_or(Ok(()), fs::sync_directory).map_err(error)
-        });
-        if done.is_err() {
-            let _ = fs::remove(&hidden);
-        }
-        done.map(|()| events)
-    }
-
     /// Has the events of a bundle be sent from here again: it went lost. `bundle` is its file or its id. Says how many
     /// events that are.
     ///
@@ -210,7 +143,7 @@ impl Admin {
     }
 
     /// Runs over what waits, the store in hand, milestones entered and writers asked for what they hold.
-    fn with_waiting<T: Default>(
+    pub(super) fn with_waiting<T: Default>(
         &self,
         work: &mut dyn FnMut(&Engine, &Installation) -> Result<T>,
     ) -> Result<T> {
@@ -270,7 +203,8 @@ impl Exporting<'_> {
                 let product = &self.admin.settings.product;
                 let product = (product.name.as_str(), product.version.as_str());
                 let epoch = epoch(self.installation)?;
-                let packer = Packer::create(&path, epoch, product, self.part);
+                let key = self.admin.signing.key.clone();
+                let packer = Packer::create(&path, epoch, product, self.part, key);
                 none.insert((path.clone(), packer.map_err(|error| Error::io("write", &path, error))?))
             }
         };
@@ -284,6 +218,7 @@ impl Exporting<'_> {
         let Some((file, packer)) = self.packer.take() else { return Ok(()) };
         let Packed { bundle, sum, addresses } =
             packer.finish().map_err(|error| Error::io("write", &file, error))?;
+        reached(Step::BundleWritten);
         let export = Export {
             version: 1,
             bundle: bundle.id(),
@@ -303,7 +238,7 @@ impl Exporting<'_> {
 }
 
 /// Which events of a parcel were enqueued in time.
-fn selected(parcel: &Parcel, selection: &Selection) -> Result<u128> {
+pub(super) fn selected(parcel: &Parcel, selection: &Selection) -> Result<u128> {
     let (since, until) = (selection.since.map(clock::micros), selection.until.map(clock::micros));
     if since.is_none() && until.is_none() {
         return Ok(u128::MAX);
@@ -355,73 +290,6 @@ fn epoch(installation: &Installation) -> Result<crate::block::Epoch> {
     Ok(crate::block::Epoch::of(device_id.as_deref().unwrap_or_default()))
 }
 
-/// Events as lines, a batch at a time.
-pub(super) struct Lines<'a> {
-    format: LineFormat,
-    out: &'a mut dyn Write,
-    parcels: Vec<Parcel>,
-}
-
-impl<'a> Lines<'a> {
-    pub(super) fn new(format: LineFormat, out: &'a mut dyn Write) -> Self {
-        Self { format, out, parcels: Vec::new() }
-    }
-
-    pub(super) fn add(&mut self, parcel: Parcel) -> io::Result<()> {
-        if parcel.owed == 0 {
-            return Ok(());
-        }
-        self.parcels.push(on_the_way(parcel));
-        if self.parcels.len() >= BATCH_BLOCKS { self.end() } else { Ok(()) }
-    }
-
-    pub(super) fn end(&mut self) -> io::Result<()> {
-        let parcels = std::mem::take(&mut self.parcels);
-        if parcels.is_empty() {
-            return Ok(());
-        }
-        match self.format {
-            LineFormat::Ndjson => self.out.write_all(&Format::Ndjson.encode(&parcels).body),
-            LineFormat::OtlpJsonLines => {
-                self.out.write_all(&Format::OtlpJson.encode(&parcels).body)?;
-                self.out.write_all(b"\n")
-            }
-            LineFormat::CloudEventsJsonl => {
-                for parcel in parcels {
-                    let bits = (0..u128::BITS).filter(|bit| parcel.owed >> bit & 1 == 1);
-                    for bit in bits {
-                        let one = Parcel { owed: 1 << bit, ..parcel.clone() };
-                        let list = Format::CloudEvents.encode(&[one]).body;
-                        // A list of one, without its brackets.
-                        self.out.write_all(list.get(1..list.len() - 1).unwrap_or_default())?;
-                        self.out.write_all(b"\n")?;
-                    }
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-/// Blocks that one line of OTLP holds: as many as a request would.
-const BATCH_BLOCKS: usize = 32;
-
-/// What stays on a host leaves it by hand.
-pub(super) fn on_the_way(parcel: Parcel) -> Parcel {
-    match parcel.origin.mode {
-        Mode::Local => {
-            let origin = Arc::new(Origin { mode: Mode::On, ..(*parcel.origin).clone() });
-            Parcel { origin, ..parcel }
-        }
-        _ => parcel,
-    }
-}
-
-/// Gathers bodies of requests.
-pub(super) fn bodies(format: Format, show: &mut dyn FnMut(&[u8])) -> Bodies<'_> {
-    Bodies { format, events_max: format.events_max(), left: u64::MAX, parcels: Vec::new(), show }
-}
-
 pub(super) fn bundle_error(path: &Path, error: crate::bundle::BundleError) -> Error {
     let kind = match &error {
         crate::bundle::BundleError::Io(_) => ErrorKind::Io,
@@ -436,9 +304,4 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
         Some(_) => Ok(path),
         None => Err(Error::invalid(format!("{} is no name of a file", path.display()))),
     }
-}
-
-fn hidden(file: &Path) -> PathBuf {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    file.with_file_name(format!(".{name}-new"))
 }

@@ -13,15 +13,17 @@ use super::export::{absolute, bundle_error};
 use super::flush::FlushReport;
 use super::receipt::Receipted;
 use crate::block::{Addresses, Block, Carried, Epoch, Origin, OriginId, part, read_block};
-use crate::bundle::{Bundle, Origins, Receipt, Unpacker, check_events, verify};
+use crate::bundle::{
+    Bundle, BundleError, Origins, PublicKey, Receipt, SecretKey, Unpacker, Verified, check_events, verify,
+};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::Carrier;
 use crate::limits::RECORD_BYTES_MAX;
 use crate::product::Mode;
-use crate::spool::Imports;
-use crate::sum::{hex, unseal};
+use crate::spool::{Imports, Step, reached};
+use crate::sum::{Sum, hex};
 
 /// What came of a bundle's file.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -54,7 +56,7 @@ impl Admin {
     /// keeps its address, and so its id. They are delivered like all else, and go under this installation's consent.
     /// It is durable when this returns, and may be repeated.
     ///
-    /// With `salvages`, whatever is whole in a damaged file.
+    /// With `salvages`, whatever is whole in a damaged file; nobody vouches for that.
     ///
     /// # Errors
     ///
@@ -69,9 +71,13 @@ impl Admin {
             return Err(Error::new(ErrorKind::Refused, self.settings.watch.consent().reason));
         };
         let error = |error| bundle_error(file, error);
-        let bundle = match salvages {
-            true => Unpacker::open(file, true).map_err(error)?.bundle,
-            false => Some(verify(file).map_err(error)?.bundle),
+        let (bundle, sum) = if salvages {
+            self.accept(file, None)?;
+            (Unpacker::open(file, true).map_err(error)?.bundle, None)
+        } else {
+            let Verified { bundle, sum, signer } = verify(file).map_err(error)?;
+            self.accept(file, signer)?;
+            (Some(bundle), Some(sum))
         };
         let directory = installation.directory();
         let made = installation.create().and_then(|_| {
@@ -87,7 +93,8 @@ impl Admin {
             )));
         }
         let mut engine = self.looking(installation)?;
-        let imported = import(installation, &mut engine, epoch, file, bundle.as_ref(), salvages, progress);
+        let source = Source { file, bundle: bundle.as_ref(), sum };
+        let imported = import(installation, &mut engine, epoch, &source, progress);
         let closed = engine.close(Duration::ZERO);
         let imported = imported?;
         closed?;
@@ -113,12 +120,14 @@ impl Admin {
         }
         let (file, receipt) = (absolute(file)?, absolute(receipt)?);
         let read = verify(&file).map_err(|error| bundle_error(&file, error))?;
+        self.accept(&file, read.signer)?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let beside = file.with_file_name(format!("{name}.milepost"));
         let old = file.with_file_name(format!(".{name}.milepost-old"));
         let remove = |path: &Path| fs::remove_tree(path).map_err(|error| Error::io("remove", path, error));
         remove(&old)?;
-        if let Some(before) = settled_receipt(&receipt, &hex(&read.sum)) {
+        let signer = self.signing.key.as_ref().map(SecretKey::public);
+        if let Some(before) = settled_receipt(&receipt, &hex(&read.sum), signer) {
             // It came to its end before, but for the spool.
             remove(&beside)?;
             return Ok(Delivered { receipt: before, ..Delivered::default() });
@@ -129,6 +138,7 @@ impl Admin {
         let receipt = self.receipt(&file, &receipt)?;
         if flush.is_complete() && receipt.waiting == 0 {
             std::fs::rename(&beside, &old).map_err(|error| Error::io("remove", &beside, error))?;
+            reached(Step::SpoolHidden);
             remove(&old)?;
         }
         Ok(Delivered { flush, receipt })
@@ -136,22 +146,32 @@ impl Admin {
 }
 
 /// What a receipt says that is there already, if it is for this bundle and says of every event what became of it.
-fn settled_receipt(path: &Path, sha256: &str) -> Option<Receipted> {
+/// Whoever signs believes no other's.
+fn settled_receipt(path: &Path, sha256: &str, signer: Option<PublicKey>) -> Option<Receipted> {
     let bytes = fs::read_to_limit(path, RECORD_BYTES_MAX).ok()?;
-    let receipt: Receipt = unseal(&bytes).ok()?;
-    let is_settled = receipt.bundle_sha256 == sha256 && receipt.waiting.is_empty();
+    let (receipt, signed_by) = Receipt::read(&bytes).ok()?;
+    let is_ours = signer.is_none() || signed_by == signer;
+    let is_settled = is_ours && receipt.bundle_sha256 == sha256 && receipt.waiting.is_empty();
     is_settled.then(|| Receipted::of(&receipt))
+}
+
+/// What is taken in.
+struct Source<'a> {
+    file: &'a Path,
+    /// What it says of itself, where that can be read.
+    bundle: Option<&'a Bundle>,
+    /// Its sum as it was verified; `None` where what is whole in it is salvaged.
+    sum: Option<Sum>,
 }
 
 fn import(
     installation: &Installation,
     engine: &mut Engine,
     epoch: Epoch,
-    file: &Path,
-    bundle: Option<&Bundle>,
-    salvages: bool,
+    &Source { file, bundle, sum }: &Source<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Imported> {
+    let salvages = sum.is_none();
     let error = |error| bundle_error(file, error);
     let io_error = |error| Error::io("write in", &installation.imports(), error);
     let mut imports = Imports::read(installation).map_err(io_error)?;
@@ -194,6 +214,11 @@ fn import(
         new.add(&block, events);
         imported.imported += u64::from(events.count_ones());
         progress(imported.imported);
+    }
+    if let Some(sum) = sum
+        && unpacker.end().map_err(error)?.0 != sum
+    {
+        return Err(error(BundleError::Damaged("somebody replaced it while it was read".into())));
     }
     let journals = carrier.finish().map_err(io_error)?;
     if !new.is_empty() {

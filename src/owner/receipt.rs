@@ -14,8 +14,8 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::fs;
 use crate::limits::RECORD_BYTES_MAX;
-use crate::spool::Imports;
-use crate::sum::{hex, seal, unseal};
+use crate::spool::{Imports, Step, reached};
+use crate::sum::hex;
 
 /// What a receipt says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -56,6 +56,7 @@ impl Admin {
         let out = absolute(out)?;
         let error = |error| bundle_error(bundle, error);
         let read = verify(bundle).map_err(error)?;
+        self.accept(bundle, read.signer)?;
         let never = || Error::invalid(format!("nothing of {} was imported here", bundle.display()));
         let installation = self.existing().filter(|found| found.imports().exists()).ok_or_else(never)?;
         let engine = self.looking(installation)?;
@@ -98,8 +99,10 @@ impl Admin {
             return Err(never());
         }
         receipt.count();
-        let written = seal(&receipt).and_then(|bytes| fs::replace(&out, &bytes));
+        let bytes = receipt.to_bytes(self.signing.key.as_ref());
+        let written = bytes.and_then(|bytes| fs::replace(&out, &bytes));
         written.map_err(|error| Error::io("write", &out, error))?;
+        reached(Step::ReceiptWritten);
         Ok(Receipted::of(&receipt))
     }
 
@@ -117,11 +120,10 @@ impl Admin {
         let wrong = |why: String| {
             Error::new(ErrorKind::Corrupt, format!("{}: {why}; nothing was changed", file.display()))
         };
-        let receipt: Receipt =
-            unseal(&bytes).map_err(|why| wrong(format!("it is no whole receipt: {why}")))?;
-        if receipt.milepost_receipt > RECEIPT_VERSION {
-            return Err(wrong("it was written by a newer version of milepost".into()));
-        }
+        let read = Receipt::read(&bytes);
+        let (receipt, signer) =
+            read.map_err(|why| wrong(format!("it is no receipt that can be used: {why}")))?;
+        self.check_signer(signer).map_err(wrong)?;
         let unknown =
             || wrong("it is for a bundle that was not exported here, or was forgotten long ago".into());
         let installation = self.existing().ok_or_else(unknown)?;

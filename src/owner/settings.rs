@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::permit;
 use super::route::Ways;
 use crate::block::Origin;
+use crate::bundle::PublicKey;
 use crate::consent::{Environment, Sources, Watch};
 use crate::delivery::{Deliver, Format};
 use crate::error::{Error, ErrorKind, Result};
@@ -46,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) interactive: bool,
     /// What is done once for an installation.
     pub(crate) greeting: Greeting,
+    /// The keys one of which has to vouch for what comes over an air gap, if one has to. `Err` says why nobody knows.
+    pub(crate) verify: Result<Vec<PublicKey>, String>,
     /// What heartbeats say; `None` where the product declares none.
     pub(crate) pulse: Option<Pulse>,
 }
@@ -78,6 +81,11 @@ impl Settings {
         let sources =
             Environment::of_this_process(|environment| Sources::of(&product, environment, places, mode));
         let set = sources.other_settings();
+        let verify = set.as_ref().map_err(Clone::clone).and_then(|set| {
+            let keys = PublicKey::list(set.verify.as_deref().unwrap_or_default());
+            keys.map_err(|error| format!("verify in settings.toml: {error}"))
+        });
+        let set = set.unwrap_or_default();
         let watch = Arc::new(Watch::new(sources));
         if let Err(reason) = home {
             watch.object(reason);
@@ -107,7 +115,7 @@ impl Settings {
             notice: product.notice.clone().filter(|_| interactive),
         };
         let pulse = product.pulse();
-        Ok(Self { product, watch, installation, ways, interactive, greeting, pulse })
+        Ok(Self { product, watch, installation, ways, interactive, greeting, verify, pulse })
     }
 
     /// Why a milestone does not count here, if so.

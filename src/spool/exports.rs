@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::core::{Spool, SpoolError};
 use super::intake::{Intake, Took};
 use super::settle::Outcome;
+use super::step::{Step, reached};
 use crate::block::{Addresses, Block, DropReason, Epoch, Kind, read_block};
 use crate::installation::fs;
 use crate::journal::{Contents, oldest};
@@ -152,6 +153,7 @@ impl Exports {
     pub(crate) fn write(&mut self, export: Export) -> io::Result<()> {
         fs::create_directories(&self.directory)?;
         fs::replace(&self.directory.join(export.bundle.to_string()), &seal(&export)?)?;
+        reached(Step::ExportRecorded);
         self.exports.insert(export.bundle, export);
         self.add_up();
         Ok(())

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::step::{Step, reached};
 use crate::block::{Addresses, Block, JournalId, Ranges};
 use crate::clock;
 use crate::installation::{Installation, fs};
@@ -94,6 +95,7 @@ impl Imports {
 
     /// These events came, in these journals, which are durable in [`Imports::directory`].
     pub(crate) fn add(&mut self, events: &Addresses, journals: &[JournalName]) -> io::Result<()> {
+        reached(Step::ImportWritten);
         let now = clock::wall_micros();
         for (journal, ranges) in events.journals() {
             let known = self.record.known.entry(*journal).or_default();
@@ -103,6 +105,7 @@ impl Imports {
         self.forget_old(now);
         self.record.pending = journals.iter().map(JournalName::to_string).collect();
         self.write()?;
+        reached(Step::ImportRecorded);
         self.place()
     }
 
@@ -137,6 +140,7 @@ impl Imports {
         }
         fs::sync_directory(&self.journals)?;
         fs::sync_directory(&self.directory)?;
+        reached(Step::ImportPlaced);
         self.record.pending.clear();
         self.write()
     }

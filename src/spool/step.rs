@@ -1,6 +1,6 @@
 //! The steps on which a crash may fall.
 
-/// A step of opening, intake, delivery or salvage after which the process may die without losing or doubling anything.
+/// A step of opening, intake, delivery, salvage or of crossing an air gap after which the process may die without losing or doubling anything.
 ///
 /// Each is told to the log as it is reached (`trace`, target `milepost::step`), with its number: tests end a
 /// process there, and a person who hunts a bug reads how far it came.
@@ -50,6 +50,20 @@ pub(crate) enum Step {
     AsideRemoved = 21,
     /// `milestones.json` says what the store says.
     MilestonesWritten = 22,
+    /// A bundle has its name. Nobody knows yet what is on it.
+    BundleWritten = 23,
+    /// What is on a bundle is known, or what a receipt said of it.
+    ExportRecorded = 24,
+    /// What was imported is durable in journals that are not in their place.
+    ImportWritten = 25,
+    /// It is known what came, and which journals are to be moved.
+    ImportRecorded = 26,
+    /// They are in their place.
+    ImportPlaced = 27,
+    /// A receipt has its name.
+    ReceiptWritten = 28,
+    /// The spool beside a delivered bundle is out of the way.
+    SpoolHidden = 29,
 }
 
 /// Tells that `step` is done.

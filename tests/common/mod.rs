@@ -4,6 +4,7 @@
 
 pub(crate) mod dice;
 pub(crate) mod forward;
+pub(crate) mod gap;
 pub(crate) mod host;
 pub(crate) mod prefect;
 pub(crate) mod receiver;

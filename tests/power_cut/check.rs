@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
-use milepost::{Client, DeadEvent, DropReason, Event, Product, Status, Value};
+use milepost::{Admin, Client, DeadEvent, DropReason, ErrorKind, Event, Product, Status, Value};
 
 use crate::common::LONG;
 use crate::common::receiver::{self, Receiver};
 use crate::recording::{Operation, Recording};
-use crate::scenario::Answer;
+use crate::scenario::{Answer, bundle};
 
 /// What an event is known by to everybody: its number, or the milestone's name.
 type Key = String;
@@ -22,6 +22,9 @@ pub(crate) struct Story {
     /// From the operation of the promise to the one from which on the event may have been purged.
     promised: BTreeMap<Key, Range<usize>>,
     delivered: BTreeMap<Key, (usize, receiver::Event)>,
+    /// When a bundle was announced, and when its receipt was acknowledged.
+    exported: Option<usize>,
+    acknowledged: Option<usize>,
 }
 
 /// What a cut came to.
@@ -45,7 +48,12 @@ impl Verdict {
 
 impl Story {
     pub(crate) fn new(recording: &Recording, answers: &[Answer]) -> Self {
-        let mut story = Self { promised: BTreeMap::new(), delivered: BTreeMap::new() };
+        let mut story = Self {
+            promised: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+            exported: None,
+            acknowledged: None,
+        };
         for (at, operation) in recording.operations.iter().enumerate() {
             match operation {
                 Operation::Promise(promise) => story.promise(at, promise),
@@ -75,6 +83,8 @@ impl Story {
             ["purged", first, last] => keys(first, last).for_each(|key| {
                 self.promised.entry(key).and_modify(|promised| promised.end = at);
             }),
+            ["exported"] => self.exported = Some(at),
+            ["acknowledged"] => self.acknowledged = Some(at),
             _ => panic!("{promise:?} is no promise"),
         }
     }
@@ -118,6 +128,13 @@ impl Story {
         if ids.len() < delivered.len() {
             wrong.push(format!("{} events have {} ids", delivered.len(), ids.len()));
         }
+        let was_said = |promise: Option<usize>| promise.is_some_and(|said| said < at);
+        if was_said(self.exported) && !(found.bundle_is_whole && found.cancelled.is_some()) {
+            wrong.push("a bundle was announced, and is not whole, or nobody knows what is on it".into());
+        }
+        if was_said(self.acknowledged) && found.cancelled != Some(0) {
+            wrong.push(format!("after its receipt {:?} events of a bundle wait", found.cancelled));
+        }
         if !now.contains_key(AFTER) {
             wrong.push("what came after was not delivered".into());
         }
@@ -157,14 +174,27 @@ struct Found {
     /// Why not everything was delivered.
     reason: Option<String>,
     refilled: bool,
+    bundle_is_whole: bool,
+    /// Events that were on a bundle, as far as somebody knows what is on it, and are sent from here now.
+    cancelled: Option<u64>,
 }
 
 impl Found {
     fn in_home(home: &Path, product: &Product) -> milepost::Result<Self> {
         let receiver = Receiver::good();
+        let bundle_is_whole = Admin::inspect(&bundle(home), &[]).is_ok();
         let home = home.join(".acme-worker");
         let named = named_store(&home.join("telemetry"));
         let builder = Client::builder(product.clone()).home(&home).endpoint(receiver.url());
+        let mut cancelled = None;
+        for entry in std::fs::read_dir(home.join("telemetry/exports")).into_iter().flatten() {
+            // What was being written when the power failed is none.
+            let id = entry.unwrap().file_name().into_string().unwrap();
+            match builder.clone().admin()?.cancel_export(&id) {
+                Err(error) if error.kind() == ErrorKind::Invalid || id.starts_with('.') => {}
+                events => cancelled = Some(cancelled.unwrap_or(0) + events?),
+            }
+        }
         let client = builder.clone().build()?;
         client.enqueue(Event::new("job_finished").with("number", AFTER));
         let report = client.flush(LONG)?;
@@ -178,6 +208,8 @@ impl Found {
             dead,
             status: admin.status(),
             reason: report.reason,
+            bundle_is_whole,
+            cancelled,
             refilled: names.any(|name| named.is_some() && name.split('-').nth(2) == named.as_deref()),
         })
     }

@@ -22,10 +22,18 @@ pub(crate) enum Lie {
     /// Syncs of sled's file, until ten segments were written since the last one, and the ledgers that would speak
     /// of what is not durable.
     TenSegmentsUnsynced,
+    /// The sync of a bundle, before it has its name.
+    BundleUnsynced,
+    /// The syncs of `exports/`, after it was written there what is on a bundle.
+    ExportsUnsynced,
 }
 
 impl Lie {
-    pub(crate) const ALL: [Self; 5] = [
+    /// Those that a bundle shows.
+    pub(crate) const OF_A_GAP: [Self; 2] = [Self::BundleUnsynced, Self::ExportsUnsynced];
+
+    /// Those that everything else shows.
+    pub(crate) const OF_A_LIFE: [Self; 5] = [
         Self::StoreUnsynced,
         Self::NamesUnsynced,
         Self::TakenUnsynced,
@@ -42,7 +50,8 @@ impl Lie {
             |at: &usize| matches!(&operations[*at], Operation::Rename { to, .. } if to.name == "ledger");
         let (mut left_out, mut unsynced, mut last_persist) = (BTreeSet::new(), 0, 0);
         let mut is_taking = false;
-        for (at, operation) in operations.iter().enumerate().skip(operations.len() / 3) {
+        let before = if Self::OF_A_GAP.contains(&self) { 0 } else { operations.len() / 3 };
+        for (at, operation) in operations.iter().enumerate().skip(before) {
             let lies = match operation {
                 Operation::Write { inode, bytes, .. } if is_store(*inode) => {
                     unsynced += bytes.len();
@@ -61,6 +70,8 @@ impl Lie {
                 }
                 Operation::Sync { inode, .. } => match self {
                     Self::NamesUnsynced => recording.is_at(*inode, "journals"),
+                    Self::BundleUnsynced => recording.is_at(*inode, ".bundle-new"),
+                    Self::ExportsUnsynced => recording.is_at(*inode, "exports"),
                     Self::TakenUnsynced => {
                         is_taking && ["journals", "taken"].iter().any(|name| recording.is_at(*inode, name))
                     }

@@ -128,11 +128,21 @@ fn a_power_cut_loses_nothing_that_was_synced() {
 }
 
 #[test]
+fn a_power_cut_loses_nothing_that_is_on_a_bundle() {
+    lose_nothing("a_power_cut_loses_nothing_that_is_on_a_bundle", &[(Scenario::Gap, 120)]);
+}
+
+#[test]
 #[ignore = "slow"]
 fn slow_a_power_cut_loses_nothing_that_was_synced() {
     let life = Scenario::Life { fillings: 12 };
-    let scenarios =
-        [(life, 2_000), (Scenario::Refill, 1_000), (Scenario::Deaths, 1_000), (Scenario::Rewrite, 500)];
+    let scenarios = [
+        (life, 2_000),
+        (Scenario::Refill, 1_000),
+        (Scenario::Deaths, 1_000),
+        (Scenario::Rewrite, 500),
+        (Scenario::Gap, 1_000),
+    ];
     lose_nothing("slow_a_power_cut_loses_nothing_that_was_synced", &scenarios);
 }
 
@@ -143,7 +153,18 @@ fn a_power_cut_shows_each_sync_that_is_left_out() {
         // What sled meets then makes it panic.
         count_panics();
         let Some(mut case) = Case::record(Scenario::Life { fillings: 4 }) else { return };
-        for lie in Lie::ALL {
+        for lie in Lie::OF_A_LIFE {
+            let tally = case.cut_with(lie, 400);
+            assert!(!tally.losses.is_empty(), "{lie:?}: no cut shows it");
+        }
+    });
+}
+
+#[test]
+fn a_power_cut_shows_each_sync_of_a_bundle_that_is_left_out() {
+    in_a_clean_process("a_power_cut_shows_each_sync_of_a_bundle_that_is_left_out", || {
+        let Some(mut case) = Case::record(Scenario::Gap) else { return };
+        for lie in Lie::OF_A_GAP {
             let tally = case.cut_with(lie, 400);
             assert!(!tally.losses.is_empty(), "{lie:?}: no cut shows it");
         }

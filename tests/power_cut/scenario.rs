@@ -35,6 +35,8 @@ pub(crate) enum Scenario {
     Deaths,
     /// A store that grows with dead letters until it is written anew.
     Rewrite,
+    /// A bundle that leaves, is delivered beside its file, and whose receipt comes back.
+    Gap,
 }
 
 /// An answer of the receiver: its status, and the events that it was about.
@@ -45,7 +47,10 @@ pub(crate) fn receiver(home: &Home) -> (Receiver, Arc<Mutex<Vec<Answer>>>) {
     let answers = Arc::<Mutex<Vec<Answer>>>::default();
     let (down, answering) = (down(home.path()), answers.clone());
     let receiver = Receiver::start(move |request| {
-        let events = request.events();
+        // What came by a bundle is the same event.
+        let mut events = request.events();
+        let is_own = |key: &String, _: &mut _| !key.starts_with("milepost.bundle.");
+        events.iter_mut().for_each(|event| event.resource.retain(is_own));
         let is_poisoned = events.iter().any(|event| event.properties.contains_key("poison"));
         let status = match is_poisoned {
             _ if down.exists() => 503,
@@ -57,6 +62,11 @@ pub(crate) fn receiver(home: &Home) -> (Receiver, Arc<Mutex<Vec<Answer>>>) {
         Reply::new(status, &format!("{ANSWER}{}\r\n", answers.len() - 1), "")
     });
     (receiver, answers)
+}
+
+/// Where the bundle lies.
+pub(crate) fn bundle(home: &Path) -> PathBuf {
+    home.join("bundle")
 }
 
 /// The file that says that the receiver is down.
@@ -77,6 +87,7 @@ impl Scenario {
             Self::Refill => ("refill", 0),
             Self::Deaths => ("deaths", 0),
             Self::Rewrite => ("rewrite", 0),
+            Self::Gap => ("gap", 0),
         };
         let mut command = this_test("driver");
         command
@@ -107,6 +118,7 @@ fn driver() {
         "refill" => driver.refill(),
         "deaths" => driver.die(),
         "rewrite" => driver.rewrite(),
+        "gap" => driver.cross_the_gap(),
         other => panic!("there is no scenario {other}"),
     }
 }
@@ -235,6 +247,30 @@ impl Driver {
         self.enqueue(&worker, 100, 900);
         assert!(self.flush(&worker).is_complete());
         worker.shutdown(LONG).unwrap();
+    }
+
+    /// Some of what is exported is in the store, some in journals.
+    fn cross_the_gap(&mut self) {
+        let [bundle, receipt] =
+            [bundle(&self.home), self.home.join("receipt")].map(|path| path.display().to_string());
+        let worker = self.client();
+        self.set_down(true);
+        self.enqueue(&worker, 40, 300);
+        self.flush(&worker);
+        self.set_down(false);
+        worker.shutdown(LONG).unwrap();
+        self.enqueue_beside();
+        self.milepost(&["milestone", "first_job"], "");
+        say("reached first_job");
+        self.milepost(&["export", &bundle], "");
+        say("exported");
+        self.enqueue_beside();
+        self.flush_beside();
+        self.milepost(&["deliver", &bundle, "--endpoint", &self.endpoint, "-o", &receipt], "");
+        self.milepost(&["acknowledge", &receipt], "");
+        say("acknowledged");
+        self.enqueue_beside();
+        self.flush_beside();
     }
 
     /// As Prefect makes it: nothing of it is synced.

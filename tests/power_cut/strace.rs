@@ -86,8 +86,11 @@ fn read(lines: impl BufRead) -> Trace {
             }
             None => (number, text.to_owned()),
         };
-        // Its thread was killed before it came back: it may have done its work.
-        trace.is_unclear |= text.ends_with(" = ?") && changes_files(&text);
+        // Its thread was killed before it came back, or before strace had told all of it: it may have done its work.
+        if text.ends_with(" = ?") || !text.contains(" = ") {
+            trace.is_unclear |= changes_files(&text);
+            continue;
+        }
         trace.calls.extend(parse(thread, (began, number), &text));
     }
     trace
