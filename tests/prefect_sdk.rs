@@ -10,11 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::prefect::{TERMINAL, directory};
-use common::{Home, tool};
+use common::{Home, installed, skip, tool};
 use serde_json::{Value, json};
-
-/// Set by `.ci/run`: what is missing is then a failure.
-const REQUIRED: &str = "MILEPOST_REQUIRE_RECEIVERS";
 
 /// What the SDK says of its telemetry once it is imported; with `flow` after somebody defined one.
 const ASK: &str = r#"
@@ -33,26 +30,24 @@ said = {"before": before, "again": again, "after": after, "id": get_or_create_de
 print("said " + json.dumps(said), flush=True)
 "#;
 
-/// A home that both use. `None` where the SDK or what keeps it off the network is missing.
-struct Shared(Home);
+/// A home that both use, and the Python that has the SDK.
+struct Shared {
+    home: Home,
+    python: PathBuf,
+}
 
 impl Shared {
+    /// `None` where the SDK or what keeps it off the network is missing.
     fn new() -> Option<Self> {
-        let shared = Self(Home::new());
-        let missing = if !python().exists() {
-            "Prefect's SDK is not installed; tests/prefect/install does it"
-        } else if !unshared().arg("true").status().is_ok_and(|status| status.success()) {
-            "there is no network namespace to be had by unshare"
-        } else {
-            return Some(shared);
-        };
-        assert!(std::env::var_os(REQUIRED).is_none(), "{missing}");
-        eprintln!("SKIPPED: {missing}");
-        None
+        let python = installed("prefect/bin/python")?;
+        if !unshared().arg("true").status().is_ok_and(|status| status.success()) {
+            return skip("a network namespace of one's own");
+        }
+        Some(Self { home: Home::new(), python })
     }
 
     fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(directory(&self.0).join(name)).unwrap()
+        std::fs::read_to_string(directory(&self.home).join(name)).unwrap()
     }
 
     fn marks(&self) -> Value {
@@ -66,8 +61,8 @@ impl Shared {
         command.arg(python.get_program()).args(["-c", TERMINAL]).arg(program).args(arguments);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let done = command
-            .env("HOME", self.0.path())
-            .current_dir(self.0.path())
+            .env("HOME", self.home.path())
+            .current_dir(self.home.path())
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -88,16 +83,11 @@ impl Shared {
 
     /// Imports the SDK: what it says of its telemetry, and what a person sees.
     fn sdk(&self, more: &[&str]) -> (Value, String) {
-        let said = self.in_a_terminal(&python(), &[&["-c", ASK], more].concat());
+        let said = self.in_a_terminal(&self.python, &[&["-c", ASK], more].concat());
         let line =
             said.lines().find_map(|line| line.strip_prefix("said ")).unwrap_or_else(|| panic!("{said}"));
         (serde_json::from_str(line).unwrap(), said)
     }
-}
-
-fn python() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("prefect/bin/python")
 }
 
 /// A command without a network.

@@ -6,18 +6,13 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::Home;
 use common::receiver::nobody_listens;
+use common::{Home, installed};
 use serde_json::{Value, json};
-
-/// Set by `.ci/run`: what is not installed is then a failure.
-const REQUIRED: &str = "MILEPOST_REQUIRE_RECEIVERS";
 
 /// It takes half a minute to start where the machine is busy, and stores some seconds later.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -30,18 +25,10 @@ struct Server {
 impl Server {
     /// `None` where it is not installed.
     fn start(home: &Home) -> Option<Self> {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("prefect/bin/prefect");
-        if !python.exists() {
-            assert!(std::env::var_os(REQUIRED).is_none(), "{} is missing", python.display());
-            // Not by a macro, whose words are kept back when a test passes.
-            let skipped = b"SKIPPED: Prefect's server is not installed; tests/prefect/install does it\n";
-            std::io::stderr().write_all(skipped).unwrap();
-            return None;
-        }
+        let program = installed("prefect/bin/prefect")?;
         let address = nobody_listens();
         let log = home.path().join("prefect.log");
-        let process = Command::new(python)
+        let process = Command::new(program)
             .args(["server", "start", "--host", "127.0.0.1", "--port", &address.port().to_string()])
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

@@ -7,17 +7,13 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use common::receiver::{Event, Receiver, nobody_listens, url};
-use common::{Home, finish, wait_until};
+use common::{Home, finish, installed, wait_until};
 use serde_json::{Value, json};
-
-/// Set by `.ci/run`: what is not installed is then a failure.
-const REQUIRED: &str = "MILEPOST_REQUIRE_RECEIVERS";
 
 struct Rotel {
     process: Child,
@@ -30,15 +26,7 @@ struct Rotel {
 impl Rotel {
     /// `None` where it is not installed.
     fn start(home: &Home) -> Option<Self> {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join("rotel/bin/rotel-agent");
-        if !agent.exists() {
-            assert!(std::env::var_os(REQUIRED).is_none(), "{} is missing", agent.display());
-            // Not by a macro, whose words are kept back when a test passes.
-            let skipped = b"SKIPPED: Rotel is not installed; tests/rotel/install does it\n";
-            std::io::stderr().write_all(skipped).unwrap();
-            return None;
-        }
+        let agent = installed("rotel/bin/rotel-agent")?;
         let (address, grpc) = (nobody_listens(), nobody_listens());
         let behind = Receiver::good();
         let log = home.path().join("rotel.log");

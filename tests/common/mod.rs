@@ -204,17 +204,35 @@ pub(crate) fn dice(sides: u64) -> u64 {
     SHARED.lock().unwrap().roll(sides)
 }
 
-/// A tool that a test needs, in a clean environment. `None` where it is missing, which `.ci/run` does not allow.
+/// A tool that a test needs, in a clean environment. `None` where it is missing.
 pub(crate) fn tool(name: &str) -> Option<Command> {
     let found = Command::new(name).arg("-V").stdout(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {
-        assert!(std::env::var_os("MILEPOST_REQUIRE_RECEIVERS").is_none(), "{name} is missing");
-        eprintln!("skipped: {name} is missing");
-        return None;
+        return skip(name);
     }
     let mut command = Command::new(name);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     Some(command)
+}
+
+/// Where a receiver or a program of others is that `tests/<name>/install` installs, `<name>` being the first part of
+/// `place`, as in `rotel/bin/rotel-agent`. `None` where it is missing.
+pub(crate) fn installed(place: &str) -> Option<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join(place);
+    let name = place.split('/').next().unwrap();
+    if found.exists() { Some(found) } else { skip(&format!("{place}, which tests/{name}/install installs,")) }
+}
+
+/// Set by `.ci/run`: what is missing is then a failure.
+const REQUIRED: &str = "MILEPOST_REQUIRE_RECEIVERS";
+
+/// Says that a test is left out, and for want of what.
+pub(crate) fn skip<T>(missing: &str) -> Option<T> {
+    assert!(std::env::var_os(REQUIRED).is_none(), "{missing} is missing");
+    // Not by a macro, whose words are kept back when a test passes.
+    std::io::stderr().write_all(format!("SKIPPED: {missing} is missing\n").as_bytes()).unwrap();
+    None
 }
 
 /// Runs a command with these lines on its standard input.
@@ -247,7 +265,7 @@ pub(crate) fn in_a_clean_process(name: &str, body: impl FnOnce()) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.env_clear().env(MARK, "1").args([name, "--exact", "--include-ignored", "--nocapture"]);
     // What says where tools are, and whether a test may do without.
-    let kept = ["PATH", "MILEPOST_REQUIRE_RECEIVERS"].into_iter();
+    let kept = ["PATH", REQUIRED].into_iter();
     command.envs(kept.filter_map(|name| Some((name, std::env::var_os(name)?))));
     let done = finish(&mut command, "");
     assert_eq!(done.status, 0, "{}{}", done.stdout, done.stderr);
