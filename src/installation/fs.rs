@@ -1,10 +1,11 @@
 //! The file system as milepost uses it: private files, no link followed, directories made durable.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::clock;
+use crate::consent;
 use crate::limits::FILES_ASIDE_MAX;
 
 /// What came of trying to lock a file.
@@ -95,9 +96,7 @@ pub(crate) fn read_to_limit(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// Writes a new file and makes its bytes durable.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = create_new(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    consent::write_new(path, bytes, None)
 }
 
 /// Replaces a file as a whole: whoever reads it sees the old bytes or the new ones. The order is what makes
