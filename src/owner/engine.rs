@@ -119,7 +119,9 @@ impl Engine {
         };
         self.destinations.iter().any(|destination| {
             let owed = self.spool.owed(destination.number).1;
-            owed == 0 || destination.takes() && owed < self.owed_bytes_max && has_room()
+            // Of what is latest-only a newer one takes the place, and what is owed does not grow.
+            let tries = owed == 0 || self.spool.owes_latest_alone(destination.number);
+            tries || destination.takes() && owed < self.owed_bytes_max && has_room()
         })
     }
 
@@ -171,7 +173,9 @@ impl Engine {
         let events_max = destination.events_max;
         let full = events >= events_max as u64 || bytes >= BATCH_BLOCK_BYTES_MAX;
         let piece = destination.next_piece();
-        if piece.is_none() && more && !full {
+        // What came back may be superseded by what is just coming in.
+        if more && piece.as_ref().map_or(!full, Piece::has_latest) {
+            piece.into_iter().for_each(|piece| destination.put_back(piece));
             return Ok(false);
         }
         let piece = piece.or_else(|| {
@@ -187,6 +191,10 @@ impl Engine {
         // A block may have more events than a request of the format.
         let (piece, rest) = piece.take(events_max as u64);
         rest.into_iter().for_each(|rest| destination.put_back(rest));
+        let piece = Piece(self.spool.without_superseded(piece.0)?);
+        if piece.0.is_empty() {
+            return Ok(true);
+        }
         let mut parcels = Vec::with_capacity(piece.0.len());
         for lease in &piece.0 {
             let (block, origin) = self.spool.block(lease)?;

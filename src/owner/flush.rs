@@ -69,6 +69,7 @@ impl Engine {
         let before = self.before();
         let mut held = self.ask_holders()?;
         self.destinations.iter_mut().for_each(Destination::begin_flush);
+        self.intake.look_again();
         let mut left = u64::MAX;
         let reason = loop {
             let busy = self.step()?;

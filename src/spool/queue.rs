@@ -65,6 +65,10 @@ impl Lease {
     pub(crate) fn count(&self) -> u64 {
         self.events.count_ones().into()
     }
+
+    pub(crate) fn is_latest(&self) -> bool {
+        self.key.class == Class::Latest
+    }
 }
 
 impl Queue {
@@ -148,6 +152,11 @@ impl Queue {
         let key = |sequence| EntryKey { destination, class: Class::Latest, sequence };
         let entries = self.entries.range(key(0)..=key(u64::MAX));
         entries.map(|(key, entry)| (Lease { key: *key, events: entry.owed }, entry.leased)).collect()
+    }
+
+    /// Whether a destination is owed latest-only events, and no others.
+    pub(super) fn owes_latest_alone(&self, destination: u16) -> bool {
+        self.entries.range(range(destination)).all(|(key, _)| key.class == Class::Latest)
     }
 
     pub(super) fn owed(&self, destination: u16) -> Owed {
