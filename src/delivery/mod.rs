@@ -24,7 +24,7 @@ mod http;
 mod wire;
 
 #[cfg(test)]
-mod receiver;
+pub(crate) mod receiver;
 
 use std::fmt;
 use std::sync::Arc;
