@@ -7,6 +7,7 @@ mod device_id;
 pub(crate) mod fs;
 mod host;
 mod identity;
+mod make;
 mod milestones;
 mod session;
 
@@ -19,6 +20,7 @@ use uuid::Uuid;
 pub(crate) use device_id::is_device_id;
 pub(crate) use host::{Host, is_container, is_ephemeral, node_name};
 pub(crate) use identity::Identity;
+pub(crate) use make::{ERASED, is_hidden_id};
 pub(crate) use milestones::{Milestones, MilestonesError, legible};
 pub(crate) use session::Session;
 
@@ -162,28 +164,6 @@ impl Installation {
         fs::create_directories(&self.journals())?;
         fs::create_directories(&self.taken())?;
         Ok(strangers)
-    }
-
-    /// Makes the telemetry directory with this device id in it, in one step: where there is a directory, its id holds,
-    /// or that it has none.
-    pub(crate) fn create_as(&self, device_id: &str) -> io::Result<()> {
-        if self.exists() {
-            return Ok(());
-        }
-        let Some((home, name)) = self.directory.parent().zip(self.directory.file_name()) else {
-            return Ok(());
-        };
-        fs::create_directories(home)?;
-        let hidden = home.join(format!(".{}-{}", name.display(), Uuid::new_v4().simple()));
-        fs::create_directory(&hidden)?;
-        let made =
-            device_id::write(&hidden, device_id).and_then(|()| std::fs::rename(&hidden, &self.directory));
-        if let Err(error) = made {
-            let _ = fs::remove_tree(&hidden);
-            // Somebody was faster.
-            return if self.exists() { Ok(()) } else { Err(error) };
-        }
-        fs::sync_directory(home)
     }
 
     /// Makes durable whose events these are: the id, and the names that lead to it. Whoever made them, the

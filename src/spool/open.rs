@@ -40,7 +40,11 @@ impl Spool {
         fs::create_directories(&installation.spool())
             .map_err(SpoolError::io("make", installation.spool()))?;
         let (mut ledger, ledger_was_damaged) = read_ledger(installation, epoch)?;
-        ledger.finish_erasing(installation).map_err(SpoolError::io("clear", installation.directory()))?;
+        let erased = ledger.finish_erasing(installation).and_then(|()| {
+            let device_id = installation.device_id().ok().flatten();
+            device_id.map_or(Ok(()), |device_id| installation.finish_erasing(&device_id))
+        });
+        erased.map_err(SpoolError::io("clear", installation.directory()))?;
         look_for_store(installation, &mut ledger);
         clear(installation, &ledger)?;
         let opened = match open_store(installation, &mut ledger, epoch) {

@@ -1,6 +1,7 @@
 //! The steps on which a crash may fall.
 
-/// A step of opening, intake, delivery or salvage after which the process may die without losing or doubling anything.
+/// A step of opening, intake, delivery, salvage or of what a no deletes, after which the process may die without losing,
+/// doubling or keeping anything.
 ///
 /// Each is told to the log as it is reached (`trace`, target `milepost::step`), with its number: tests end a
 /// process there, and a person who hunts a bug reads how far it came.
@@ -50,6 +51,18 @@ pub(crate) enum Step {
     AsideRemoved = 21,
     /// `milestones.json` says what the store says.
     MilestonesWritten = 22,
+    /// What a no deletes is noted.
+    ErasureNoted = 23,
+    /// The device id is gone.
+    IdErased = 24,
+    /// The ledger counts what will be deleted as dropped, and names it.
+    ErasureCounted = 25,
+    /// Some of it is deleted.
+    EventsErased = 26,
+    /// All of it is.
+    Erased = 27,
+    /// The ledger has counters only.
+    ErasureEnded = 28,
 }
 
 /// Tells that `step` is done.
