@@ -96,7 +96,7 @@ fn check(home: &Home, before: &str, no: bool, killed: &str) {
     assert!(taken.iter().all(|event| event.resource["service.instance.id"] != before), "{killed}");
     assert_nowhere(&home.telemetry(), before);
     let status = home.status();
-    assert_eq!((&status["accepted"], &status["delivered"]), (&json!(217), &json!(16)), "{killed}: {status}");
+    assert_eq!((&status["accepted"], &status["delivered"]), (&json!(216), &json!(15)), "{killed}: {status}");
     assert_eq!(
         (&status["dropped"]["consent"], &status["damaged"]),
         (&json!(201), &json!(0)),
