@@ -102,6 +102,11 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Replaces a file as a whole: whoever reads it sees the old bytes or the new ones. The order is what makes
 /// it durable: bytes, then name, then directory.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_if(path, bytes, || true).map(drop)
+}
+
+/// The same, if that may still be done when the bytes are durable; says whether it was.
+pub(crate) fn replace_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> bool) -> io::Result<bool> {
     let Some((directory, name)) = path.parent().zip(path.file_name()) else {
         return Err(io::Error::other("a file in a directory is needed"));
     };
@@ -110,8 +115,11 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => write_new(&hidden, bytes)?,
     }
+    if !may() {
+        return remove(&hidden).map(|()| false);
+    }
     std::fs::rename(&hidden, path)?;
-    sync_directory(directory)
+    sync_directory(directory).map(|()| true)
 }
 
 /// Removes a file; one that is not there is fine.

@@ -147,6 +147,12 @@ impl Installation {
         Ok(strangers)
     }
 
+    /// Why nothing can be collected in the directory, or where it would be made, if it cannot be written.
+    pub(crate) fn objection(&self) -> Option<String> {
+        let error = fs::check_writable(&self.directory).err()?;
+        Some(format!("{} cannot be written: {error}", self.directory.display()))
+    }
+
     /// Why others can write into the directory, if so, and what to do: they could put words into our mouth.
     pub(crate) fn exposure(&self) -> Option<String> {
         fs::exposure(&self.directory)
@@ -222,15 +228,20 @@ impl Installation {
         device_id::read_or_make(&self.directory)
     }
 
-    /// Replaces the device id by a random one, and removes the session that went with it. `None` where there is no id.
+    /// Replaces the device id by a random one. `None` where there is no id.
     pub(crate) fn replace_device_id(&self) -> io::Result<Option<String>> {
-        let replaced = device_id::replace(&self.directory)?;
-        fs::remove(&self.session())?;
-        Ok(replaced)
+        device_id::replace(&self.directory)
     }
 
     /// The session of a server's heartbeats in this epoch, made if there is none.
     pub(crate) fn session_or_new(&self, epoch: Uuid) -> io::Result<Session> {
         Session::read_or_make(&self.session(), epoch)
+    }
+
+    /// Removes a session that is not of this epoch.
+    pub(crate) fn remove_session_of_before(&self, epoch: Uuid) -> io::Result<()> {
+        let path = self.session();
+        // Who makes one in this very moment makes another the next time.
+        if Session::read(&path, epoch)?.is_none() { fs::remove_tree(&path) } else { Ok(()) }
     }
 }

@@ -1,6 +1,5 @@
 //! Milestones on their way to disk: which of them need not go again.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +14,7 @@ use crate::limits::MILESTONE_JOURNALS_MAX;
 pub(crate) struct Reached(Vec<(String, AtomicBool)>);
 
 impl Reached {
-    pub(crate) fn new(declared: BTreeSet<String>) -> Self {
+    pub(crate) fn new(declared: Vec<String>) -> Self {
         Self(declared.into_iter().map(|name| (name, AtomicBool::new(false))).collect())
     }
 

@@ -14,7 +14,7 @@ use super::room::Room;
 use crate::block::Origin;
 use crate::clock;
 use crate::consent::Watch;
-use crate::installation::{Identity, Installation, Session, fs};
+use crate::installation::{Identity, Installation, Session};
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TURN_LOOK_EVERY};
 use crate::product::{Mode, Quota};
 
@@ -44,11 +44,8 @@ pub(super) struct Opener {
 
 /// What stands in the way of writing in a directory, for who only asks.
 pub(crate) fn obstacle(installation: &Installation, free_disk_min: u64, quota: Quota) -> Option<String> {
-    let directory = installation.directory();
-    let writable = fs::check_writable(directory)
-        .map_err(|error| format!("{} cannot be written: {error}", directory.display()));
-    let room = |()| Room::new(directory, free_disk_min).check();
-    writable.and_then(room).and_then(|()| Keeper::new(installation.clone(), quota).check(true)).err()
+    let room = Room::new(installation.directory(), free_disk_min).check();
+    room.and_then(|()| Keeper::new(installation.clone(), quota).check(true)).err()
 }
 
 impl Opener {

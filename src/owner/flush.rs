@@ -104,6 +104,8 @@ impl Engine {
             self.wait(LOOK_EVERY, &never::<()>(), &never::<()>());
         };
         self.destinations.iter_mut().for_each(Destination::end_flush);
+        // Short commands never see a file for long enough to tell that it stays damaged.
+        self.spool.mend_milestones()?;
         self.spool.tidy(true)?;
         let held_journals = held.len() as u64;
         let waiting = waiting(&Census::take(&self.installation).books);

@@ -182,7 +182,8 @@ impl Queue {
 
     /// Whether a destination is owed latest-only events, and no others.
     pub(super) fn owes_latest_alone(&self, destination: u16) -> bool {
-        self.entries.range(range(destination)).all(|(key, _)| key.class == Class::Latest)
+        let mut sendable = self.entries.range(range(destination)).filter(|(_, entry)| entry.free() != 0);
+        sendable.all(|(key, _)| key.class == Class::Latest)
     }
 
     pub(super) fn owed(&self, destination: u16) -> Owed {
