@@ -3,7 +3,8 @@
 //! An event of six properties (three strings, three numbers; 103 bytes stored) is enqueued back to back and
 //! every 1 us, 20 us and 1 ms: once cloned from one that was built before, once built in the call. Beside it,
 //! in the same run: `try_send` of a clone of the same event into a bare crossbeam channel of the same capacity,
-//! to a consumer that polls it every 2 ms and to one that is parked in `recv`. And what a refusing client costs.
+//! to a consumer that polls it every 2 ms and to one that is parked in `recv`. And what a refusing client costs, and a
+//! milestone that was reached before.
 //!
 //! Each call is timed by itself and nothing is subtracted, so every figure contains one reading of the clock;
 //! the line `nothing` says what that is. Waiting for the next call is not timed. Back to back means bursts of
@@ -32,6 +33,14 @@ const BURST: u64 = 4_096;
 
 /// How often the polling consumer looks.
 const POLL_EVERY: Duration = Duration::from_millis(2);
+
+const MILESTONES: [&str; 5] = [
+    "first_sdk_import",
+    "first_flow_defined",
+    "first_flow_run",
+    "first_deployment_created",
+    "first_schedule_created",
+];
 
 const PACES: [(&str, Duration); 4] = [
     ("back to back", Duration::ZERO),
@@ -69,6 +78,7 @@ fn main() -> ExitCode {
         with_channel(&mut bench, "try_send, parked", park, &event);
     }
     refused(&mut criterion);
+    reached(&mut criterion, &client);
     criterion.final_summary();
     table.print();
     match client.shutdown(Duration::from_secs(10)) {
@@ -81,7 +91,8 @@ fn main() -> ExitCode {
 }
 
 fn product() -> Product {
-    Product::new("milepost-bench", env!("CARGO_PKG_VERSION"))
+    let product = Product::new("milepost-bench", env!("CARGO_PKG_VERSION"));
+    MILESTONES.into_iter().fold(product, Product::milestone)
 }
 
 #[inline(always)]
@@ -145,6 +156,34 @@ fn refused(criterion: &mut Criterion) {
     criterion.bench_function("refused", |bencher| {
         bencher.iter_batched(|| event.clone(), |event| client.enqueue(event), BatchSize::NumIterations(128));
     });
+    fastest("refused", || event.clone(), |event| client.enqueue(event));
+}
+
+/// One milestone of five, as Prefect has, that this process reached before.
+fn reached(criterion: &mut Criterion, client: &Client) {
+    let name = MILESTONES[2];
+    client.milestone(name).expect("it is taken");
+    criterion.bench_function("milestone already reached", |bencher| {
+        bencher.iter(|| client.milestone(black_box(name)).is_ok());
+    });
+    let reach = |name| drop(black_box(client.milestone(black_box(name))));
+    fastest("milestone already reached", || name, reach);
+}
+
+/// The same in the fastest of many batches: what a call costs where nobody else uses the core.
+fn fastest<T>(name: &str, prepare: impl Fn() -> T, call: impl Fn(T)) {
+    const CALLS: u32 = 1_024;
+    let batch = |_| {
+        let arguments: Vec<T> = (0..CALLS).map(|_| prepare()).collect();
+        let began = Instant::now();
+        arguments.into_iter().for_each(&call);
+        began.elapsed()
+    };
+    let fastest = (0..20_000).map(batch).min().unwrap_or_default();
+    println!(
+        "{name}: {:.2} ns in the fastest of 20,000 batches",
+        fastest.as_nanos() as f64 / f64::from(CALLS)
+    );
 }
 
 /// One pace.

@@ -16,7 +16,7 @@ use crate::delivery::{Deliver, Format};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::installation::Installation;
-use crate::journal::{Channel, Reached, Slot, SyncEvery, SyncThread, Writer, WriterSettings};
+use crate::journal::{Channel, Greeting, Reached, Slot, SyncEvery, SyncThread, Writer, WriterSettings};
 use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
 use crate::owner::{Admin, Choices, Errand, FlushReport, Settings, StoreThread, erase_in_background, refuse};
 use crate::process::{self, Process};
@@ -60,6 +60,8 @@ struct Inner {
     objection: Option<&'static str>,
     /// Where events are kept, if there is a place.
     installation: Option<Installation>,
+    /// What is done where the telemetry directory is made.
+    greeting: Greeting,
     /// What heartbeats say; `None` where the product declares none.
     pulse: Option<Pulse>,
     /// What every heartbeat ends with.
@@ -294,6 +296,7 @@ impl Client {
             milestones,
             objection: settings.milestones_objection(),
             installation: settings.installation,
+            greeting: settings.greeting,
             pulse: settings.pulse,
             life: Life::new(),
             running,
@@ -311,6 +314,10 @@ impl Client {
     /// [`Client::sync`].
     #[inline]
     pub fn enqueue(&self, event: Event) {
+        // Whoever is refused pays for one load: the event is not even moved.
+        if !self.inner.channel.is_open() {
+            return;
+        }
         if let Err(EnqueueError::Full(_)) = self.try_enqueue(event) {
             self.inner.channel.counters.refuse(Refusal::Full, 1);
         }
@@ -323,8 +330,7 @@ impl Client {
     /// [`EnqueueError::Full`] with the event, or [`EnqueueError::Refused`] with the reason.
     #[inline]
     pub fn try_enqueue(&self, event: Event) -> Result<(), EnqueueError> {
-        let now = clock::wall_micros();
-        self.send(event, now, now)
+        self.send(event, None)
     }
 
     /// Takes an event that happened at another time than now, to the microsecond.
@@ -333,14 +339,13 @@ impl Client {
     ///
     /// As [`Client::try_enqueue`].
     pub fn try_enqueue_at(&self, event: Event, time: SystemTime) -> Result<(), EnqueueError> {
-        self.send(event, clock::wall_micros(), clock::micros(time))
+        self.send(event, Some(time))
     }
 
     #[inline]
-    fn send(&self, event: Event, now: u64, micros: u64) -> Result<(), EnqueueError> {
-        if let Some(refusal) = self.inner.refusal(now) {
-            return Err(EnqueueError::Refused(refusal));
-        }
+    fn send(&self, event: Event, time: Option<SystemTime>) -> Result<(), EnqueueError> {
+        let now = self.inner.now_if_open().map_err(EnqueueError::Refused)?;
+        let micros = time.map_or(now, clock::micros);
         if event.broken_limit().is_some() {
             return Err(self.refuse_broken(&event));
         }
@@ -362,8 +367,7 @@ impl Client {
             Some(true) => return Ok(()),
             None => return Err(Error::invalid(format!("{name:?} is none of the product's milestones"))),
         }
-        let now = clock::wall_micros();
-        self.inner.check_open(now)?;
+        let now = self.inner.now_if_open().map_err(|refusal| self.inner.error_of(refusal))?;
         if let Some(objection) = self.inner.objection {
             return Err(Error::new(ErrorKind::Refused, objection));
         }
@@ -467,7 +471,7 @@ impl Client {
         let watch = &self.inner.watch;
         self.inner.channel.refuse_all();
         watch.object("a person refused");
-        refuse(watch)?;
+        refuse(watch, &self.inner.greeting)?;
         let state = watch.read_again();
         watch.object_no_more();
         // Where there are threads, they do it.
@@ -515,34 +519,33 @@ fn forked() -> Error {
 }
 
 impl Inner {
-    /// Whether nothing is taken now, and why.
+    /// The time, if anything is taken now. Whoever is refused pays for one load, and not for the clock.
     #[inline]
-    fn refusal(&self, now: u64) -> Option<Refusal> {
+    fn now_if_open(&self) -> Result<u64, Refusal> {
         if !self.channel.is_open() {
-            return Some(Refusal::Consent);
+            return Err(Refusal::Consent);
         }
+        let now = clock::wall_micros();
         let refusal = if process::is_own_thread() {
             Refusal::OwnThread
         } else if self.channel.is_silent(now) && self.process.is_forked() {
             Refusal::Forked
         } else {
-            return None;
+            return Ok(now);
         };
         self.channel.counters.refuse(refusal, 1);
-        Some(refusal)
+        Err(refusal)
     }
 
     fn refused(&self) -> Error {
         Error::new(ErrorKind::Refused, self.watch.consent().reason)
     }
 
-    /// The same as an error.
-    fn check_open(&self, now: u64) -> Result<()> {
-        match self.refusal(now) {
-            None => Ok(()),
-            Some(Refusal::Consent) => Err(self.refused()),
-            Some(Refusal::Forked) => Err(forked()),
-            Some(refusal) => Err(Error::new(ErrorKind::Refused, format!("refused: {refusal}"))),
+    fn error_of(&self, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Consent => self.refused(),
+            Refusal::Forked => forked(),
+            refusal => Error::new(ErrorKind::Refused, format!("refused: {refusal}")),
         }
     }
 

@@ -467,3 +467,7 @@ pub(crate) const BACKOFF_HELD: (Duration, Duration) =
 
 /// Longest wait that a receiver's `Retry-After` can ask for.
 pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// Times that the telemetry directory is tried to be made: whoever clears away what killed ones left may take one that
+/// was just begun for such.
+pub(crate) const MAKE_TRIES_MAX: usize = 8;

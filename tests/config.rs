@@ -216,3 +216,30 @@ fn what_was_collected_in_mode_local_is_delivered_only_when_a_person_says_so() {
     let status = home.status();
     assert_eq!((&status["waiting"]["events"], &status["delivered"]), (&json!(0), &json!(6)), "{status}");
 }
+
+/// Who used Prefect before its telemetry came shows only as long as there is no telemetry directory.
+#[test]
+fn settings_that_make_the_telemetry_directory_leave_old_users_old_and_new_ones_new() {
+    for (is_old, later) in [(false, false), (false, true), (true, false)] {
+        let prefect = Prefect::new();
+        if is_old {
+            std::fs::write(prefect.profiles(), "").unwrap();
+        }
+        let Some(mut set) = common::prefect::prefect(&prefect.0, false, &["config", "set", "mode=local"])
+        else {
+            return;
+        };
+        assert_eq!(set.status().unwrap().code(), Some(0));
+        assert!(!prefect.telemetry().join("device_id").exists());
+        assert_eq!(prefect.telemetry().join("milestones.json").exists(), is_old);
+        if later {
+            std::fs::write(prefect.profiles(), "").unwrap();
+        }
+        let milestone = ["milestone", "first_sdk_import"];
+        let Some(mut milestone) = common::prefect::prefect(&prefect.0, true, &milestone) else { return };
+        let (exit, said) = common::prefect::run(&mut milestone);
+        assert_eq!((exit, said.contains(common::prefect::NOTICE)), (Some(0), !is_old), "{said}");
+        let status = prefect.run(&["status", "--json"]).json();
+        assert_eq!(status["waiting"]["events"], u64::from(!is_old), "{status}");
+    }
+}

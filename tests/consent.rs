@@ -8,11 +8,13 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::receiver::{Receiver, Reply, nobody_listens, url};
 use common::worker::{self, Does, Worker};
-use common::{Home, LONG, finish, in_a_clean_process, wait_until};
+use common::{Home, LONG, finish, host, in_a_clean_process, wait_until};
 use milepost::{Client, Event, Product};
 use serde_json::{Value, json};
 
@@ -31,6 +33,8 @@ const NO: &str = "active = \"main\"\n\n[profiles.main]\nACME_TELEMETRY = \"false
 #[ignore = "a process that other tests start"]
 fn worker() {
     worker::body();
+    // One that is told what to do.
+    host::serve();
 }
 
 /// Tells what workers said, for whoever reads why a test failed.
@@ -371,4 +375,45 @@ fn the_products_server_is_asked_before_the_first_delivery() {
     let done = finish(home.command(&["flush", "--endpoint", &receiver.url()]).env("ACME_URL", nowhere), "");
     assert!(done.status == 4 && receiver.requests().is_empty(), "{done:?}");
     assert_eq!(home.status()["waiting"]["events"], 3);
+}
+
+/// Its mode becomes `local` while it runs, and `on` again.
+#[test]
+fn a_worker_heeds_another_mode_and_what_was_collected_under_local_stays_on_this_host() {
+    let home = Home::with(FILES);
+    let is_up = Arc::new(AtomicBool::new(false));
+    let receiver = Receiver::start({
+        let is_up = is_up.clone();
+        move |_| if is_up.load(Ordering::Relaxed) { Reply::ok() } else { Reply::new(503, "", "") }
+    });
+    let mut told = host::Worker::start(&home, &receiver.url());
+    assert_eq!(told.enqueue("on_before", 20, 10).1, "");
+    assert!(told.flush().contains("503"));
+    set(&home, "mode=local");
+    wait_until("it heeds the mode", || told.flush().contains("local"));
+    is_up.store(true, Ordering::Relaxed);
+    let refused = receiver.requests().len();
+    assert_eq!(told.enqueue("under_local", 50, 10).1, "");
+    assert!(told.flush().contains("local"));
+    // An owner that could deliver would try again by now.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(receiver.requests().len(), refused, "something left in mode local");
+    assert_eq!(home.status()["waiting"]["events"], 70);
+
+    set(&home, "mode=on");
+    wait_until("it heeds the mode", || told.flush().is_empty());
+    assert_eq!(told.enqueue("on_after", 30, 10).1, "");
+    assert_eq!(told.flush(), "");
+    let names = || -> BTreeSet<_> { receiver.taken().into_iter().map(|event| event.name).collect() };
+    assert_eq!(names(), BTreeSet::from(["on_before".into(), "on_after".into()]));
+    assert_eq!(receiver.taken_once().len(), 20 + 30);
+    assert_eq!(home.status()["waiting"]["events"], 50);
+
+    let done = home.milepost(&["config", "set", "mode=on", "--include-waiting"]);
+    assert_eq!(done.status, 0, "{done:?}");
+    assert_eq!(told.flush(), "");
+    assert!(names().contains("under_local"));
+    told.end();
+    let status = home.status();
+    assert_eq!((&status["delivered"], &status["waiting"]["events"]), (&json!(100), &json!(0)), "{status}");
 }

@@ -124,6 +124,28 @@ fn what_was_said_offline_is_delivered_as_the_newest_alone() {
 }
 
 #[test]
+fn after_an_outage_the_newest_alone_goes() {
+    in_a_clean_process("after_an_outage_the_newest_alone_goes", || {
+        let home = Home::new();
+        let receiver = Receiver::replying([503, 204].map(|status| Reply::new(status, "", "")));
+        let product = Product::from_file(home.product_file()).unwrap();
+        let builder = Client::builder(product).home(home.path().join(".acme-worker"));
+        let client = builder.endpoint(receiver.url()).format(Format::Webhook).build().unwrap();
+        drop(client.heartbeat(ServerInfo::new("first")).unwrap());
+        assert_eq!(client.flush(LONG).unwrap().delivered, 0);
+        // The first one is still in the hands of who tried it.
+        drop(client.heartbeat(ServerInfo::new("second")).unwrap());
+        assert_eq!(client.flush(LONG).unwrap().delivered, 1);
+        let said: Vec<_> =
+            receiver.requests().iter().map(|request| read(request)["payload"].clone()).collect();
+        let versions: Vec<_> = said.iter().map(|payload| &payload["api_version"]).collect();
+        assert_eq!(versions, ["first", "second"]);
+        client.shutdown(LONG).unwrap();
+        assert_eq!(home.status()["dropped"], json!({ "superseded": 1 }));
+    });
+}
+
+#[test]
 fn what_stands_in_the_sessions_place_is_none_and_is_set_aside_or_written_anew() {
     in_a_clean_process("what_stands_in_the_sessions_place_is_none_and_is_set_aside_or_written_anew", || {
         let (home, receiver) = (Home::new(), hook());

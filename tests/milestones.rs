@@ -14,6 +14,15 @@ use serde_json::{Value, json};
 
 const FIVE: &str = r#"milestones = ["one", "two", "three", "four", "five"]"#;
 
+/// In the order in which its own code writes them.
+const ALL_OF_PREFECTS: &str = r#"{
+  "first_sdk_import": true,
+  "first_flow_defined": true,
+  "first_flow_run": true,
+  "first_deployment_created": true,
+  "first_schedule_created": true
+}"#;
+
 /// A product with five milestones.
 fn five() -> Home {
     let home = Home::new();
@@ -202,6 +211,25 @@ fn a_file_that_is_no_json_is_kept_and_what_can_be_read_of_it_counts() {
     assert_eq!(home.status()["damaged"], 1);
 }
 
+/// No command lives long enough to see that a file stays as it is.
+#[test]
+fn commands_mend_it_too() {
+    let (home, receiver) = (five(), Receiver::good());
+    assert_eq!(home.milepost(&["milestone", "one"]).status, 0);
+    assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+    let half = "{\n  \"one\": true,\n  \"two\": true,\n  \"thr";
+    std::fs::write(file(&home), half).unwrap();
+    for milestone in ["two", "three"] {
+        assert_eq!(home.milepost(&["milestone", milestone]).status, 0);
+    }
+    assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+    assert_eq!(std::fs::read_to_string(home.telemetry().join("milestones.json.corrupt")).unwrap(), half);
+    let marks: Value = serde_json::from_str(&text(&home)).unwrap();
+    assert_eq!(marks, json!({"one": true, "two": true, "three": true}));
+    assert_eq!(names(&receiver), ["one", "three", "two"]);
+    assert_eq!(home.status()["damaged"], 1);
+}
+
 #[test]
 fn what_stands_in_the_files_place_is_set_aside_and_the_marks_are_written_again() {
     let home = five();
@@ -276,9 +304,8 @@ fn who_used_the_product_before_is_told_nothing_and_reaches_nothing() {
         assert_eq!(status, Some(0), "{said}");
         assert!(!said.contains("Prefect collects"), "{said}");
         let directory = directory(&home);
-        let marks: Value =
-            serde_json::from_slice(&std::fs::read(directory.join("milestones.json")).unwrap()).unwrap();
-        assert_eq!(marks.as_object().unwrap().len(), 5, "{marks}");
+        let marks = std::fs::read_to_string(directory.join("milestones.json")).unwrap();
+        assert_eq!(marks, ALL_OF_PREFECTS);
         assert!(!directory.join("notice_shown").exists());
         let (_, said) = run(&mut prefect(&home, false, &["status", "--json"]).unwrap());
         let status: Value = serde_json::from_str(&said).unwrap();

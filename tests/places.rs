@@ -6,9 +6,11 @@ mod common;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use common::receiver::{Receiver, Reply};
 use common::{Home, finish, tool, wait_until};
+use milepost::{Client, Event, Product, Refusal};
 
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -62,6 +64,64 @@ fn a_directory_of_another_user_is_refused_with_advice() {
     refuses(&home, &["belongs to the user 12345", "name another home"], || {
         chown(home.telemetry(), Some(0), None).unwrap();
     });
+}
+
+const UNWRITABLE_HOME: &str = "PLACES_UNWRITABLE_HOME";
+
+#[test]
+#[ignore = "a process that another test starts"]
+fn a_host_whose_home_cannot_be_written() {
+    struct Lines;
+
+    impl log::Log for Lines {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            metadata.level() <= log::Level::Info
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            if self.enabled(record.metadata()) {
+                eprintln!("logged: {}", record.args());
+            }
+        }
+
+        fn flush(&self) {}
+    }
+
+    let Some(home) = std::env::var_os(UNWRITABLE_HOME) else { return };
+    log::set_logger(&Lines).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let client = Client::builder(Product::new("acme", "1.0.0")).home(home).build().unwrap();
+    for round in 1..=3 {
+        (0..100).for_each(|number| client.enqueue(Event::new("e").with("number", number)));
+        wait_until("they are refused", || {
+            client.stats().refused.get(&Refusal::Disk).is_some_and(|refused| *refused == 100 * round)
+        });
+        // It is tried again meanwhile.
+        std::thread::sleep(Duration::from_millis(1_200));
+    }
+    let says = client.sync(Duration::from_secs(60)).unwrap_err().to_string();
+    assert!(says.contains("no journal can be opened in"), "{says}");
+    assert_eq!(client.stats().accepted, 0);
+}
+
+/// A file stands where the home would be: that stops root, too.
+#[test]
+fn where_nothing_can_be_written_nothing_is_collected_and_the_host_hears_one_line_of_it() {
+    let home = Home::new();
+    let place = home.path().join("home");
+    std::fs::write(&place, "mine").unwrap();
+    let mut host = Command::new(std::env::current_exe().unwrap());
+    host.args(["a_host_whose_home_cannot_be_written", "--exact", "--ignored", "--nocapture"]);
+    let done = finish(host.env_clear().env(UNWRITABLE_HOME, &place), "");
+    assert_eq!(done.status, 0, "{done:?}");
+    assert_eq!(done.stderr.matches("logged: ").count(), 1, "{}", done.stderr);
+
+    let place = place.to_str().unwrap();
+    let says = home.milepost(&["--home", place, "status"]).stdout;
+    assert!(says.starts_with("collecting: no (") && says.contains("cannot be written"), "{says}");
+    let status = home.json(&["--home", place, "status"]);
+    assert_eq!((&status["collecting"], &status["consent"]), (&false.into(), &"yes".into()), "{status}");
+    assert_eq!(std::fs::read_to_string(place).unwrap(), "mine");
 }
 
 #[test]

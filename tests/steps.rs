@@ -1,6 +1,5 @@
 //! The promise: the process may die after any step of opening, intake, delivery and writing the store anew. Nothing
-//! is lost, nothing gets two
-//! ids, and the books balance.
+//! is lost, nothing gets two ids, and the books balance.
 
 mod common;
 
@@ -16,8 +15,9 @@ use common::store::{fatten, set_aside, stores};
 use common::{Home, LONG};
 use milepost::{Client, Event, Product};
 
-/// Those of `src/spool/step.rs`, but for those of salvage, which `tests/doctor.rs` has, and of crossing an air gap,
-/// which `tests/gap_steps.rs` has. The last ones are those of opening the store and of writing it anew.
+/// Those of `src/spool/step.rs`, but for those of salvage, of crossing an air gap and of deletion, which
+/// `tests/doctor.rs`, `tests/gap_steps.rs` and `tests/erasure.rs` have. The last ones are those of opening the store and
+/// of writing it anew.
 const STEPS: usize = 19;
 const OPENING: RangeInclusive<usize> = 14..=15;
 const ANEW: RangeInclusive<usize> = 16..=STEPS;

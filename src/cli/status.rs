@@ -41,7 +41,9 @@ fn owner(owner: &OwnerStatus) -> String {
 fn rows(status: &Status) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
-    row("collecting", format!("{} ({})", status.consent, status.reason));
+    // Where nobody refused and nothing can be written, nothing is collected.
+    let is_hindered = status.consent == "yes" && !status.collecting;
+    row("collecting", format!("{} ({})", if is_hindered { "no" } else { status.consent }, status.reason));
     row("mode", status.mode.into());
     row("directory", format!("{} ({} bytes)", status.directory, thousands(status.disk_bytes)));
     row("device id", status.device_id.clone().unwrap_or_else(|| "none".into()));

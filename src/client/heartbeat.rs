@@ -57,7 +57,7 @@ impl Client {
         }
         let undeclared = || Error::invalid(format!("the product declares no event {HEARTBEAT:?}"));
         let event = inner.pulse.as_ref().ok_or_else(undeclared)?.event(&server)?;
-        inner.check_open(clock::wall_micros())?;
+        inner.now_if_open().map_err(|refusal| inner.error_of(refusal))?;
         let (stop, stopped) = bounded(0);
         let closed = || Error::new(ErrorKind::Closed, "the client was shut down");
         let ended = inner.life.end_of().ok_or_else(closed)?;

@@ -1,8 +1,8 @@
 //! Settings files as they stand on the disk: others write them in place, and at any time.
 
-use std::fs::Metadata;
+use std::fs::{Metadata, Permissions};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
@@ -102,7 +102,8 @@ pub(crate) fn replace(path: &Path, text: &str, before: &Stamp) -> io::Result<boo
         return Err(io::Error::other("a file in a directory is needed"));
     };
     let hidden = directory.join(format!(".{}-{}", name.display(), Uuid::new_v4().simple()));
-    let replaced = write(&hidden, text, std::fs::metadata(&path).ok()).and_then(|()| {
+    let permissions = std::fs::metadata(&path).ok().map(|found| found.permissions());
+    let replaced = write_new(&hidden, text.as_bytes(), permissions).and_then(|()| {
         let is_as_before = Stamp::of(&path) == *before;
         if is_as_before { std::fs::rename(&hidden, &path).map(|()| true) } else { Ok(false) }
     });
@@ -114,15 +115,17 @@ pub(crate) fn replace(path: &Path, text: &str, before: &Stamp) -> io::Result<boo
     Ok(true)
 }
 
-fn write(path: &PathBuf, text: &str, before: Option<Metadata>) -> io::Result<()> {
+/// Writes a file that must not be there yet and makes its bytes durable. It is closed to everybody else, unless it is
+/// to be as open as another.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    if let Some(before) = before {
-        file.set_permissions(before.permissions())?;
+    file.write_all(bytes)?;
+    if let Some(permissions) = permissions {
+        file.set_permissions(permissions)?;
     }
     file.sync_all()
 }

@@ -24,7 +24,7 @@ mod words;
 
 pub(crate) use edit::{EditError, Edited, SettingsFile};
 pub(crate) use facts::{Environment, Sources, is_ci};
-pub(crate) use file::Stamp;
+pub(crate) use file::{Stamp, write_new};
 pub(crate) use state::State;
 pub(crate) use watch::Watch;
 pub(crate) use words::{Settings as FileSettings, truth};

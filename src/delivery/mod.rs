@@ -28,7 +28,7 @@ mod sleep;
 mod wire;
 
 #[cfg(test)]
-mod receiver;
+pub(crate) mod receiver;
 
 use std::fmt;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 pub(super) type Does = fn(&mut TcpStream) -> io::Result<()>;
 
 /// What is done with one request.
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Whole {
         status: u16,
         headers: String,
@@ -28,14 +28,14 @@ pub(super) enum Reply {
     Does(Does),
 }
 
-pub(super) struct Request {
-    pub(super) connection: usize,
-    pub(super) head: String,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Request {
+    pub(crate) connection: usize,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Answers each request with the next reply, whichever connection it came by; without one left it closes.
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
@@ -50,24 +50,24 @@ struct Shared {
 }
 
 impl Reply {
-    pub(super) fn new(status: u16, headers: &str, body: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn new(status: u16, headers: &str, body: impl AsRef<[u8]>) -> Self {
         Self::Whole { status, headers: headers.to_owned(), body: body.as_ref().to_vec() }
     }
 
-    pub(super) fn ok(body: &str) -> Self {
+    pub(crate) fn ok(body: &str) -> Self {
         Self::new(200, "Content-Type: application/json\r\n", body)
     }
 }
 
 impl Request {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 
 impl Receiver {
-    pub(super) fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
+    pub(crate) fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
@@ -79,17 +79,17 @@ impl Receiver {
         Self { address, shared, accepting: Some(accepting) }
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// The requests that have come so far.
-    pub(super) fn requests(&self) -> Vec<Arc<Request>> {
+    pub(crate) fn requests(&self) -> Vec<Arc<Request>> {
         self.shared.requests.lock().unwrap().clone()
     }
 
     /// Returns once a request is there as a whole.
-    pub(super) fn wait_for_request(&self) {
+    pub(crate) fn wait_for_request(&self) {
         let requests = self.shared.requests.lock().unwrap();
         drop(self.shared.came.wait_while(requests, |requests| requests.is_empty()).unwrap());
     }

@@ -44,12 +44,6 @@ pub(crate) fn is_device_id(text: &str) -> bool {
     text.len() <= DEVICE_ID_BYTES_MAX && matches!(Found::read(text.as_bytes()), Found::Id(_))
 }
 
-/// Writes an id into a directory that has none, durably.
-pub(super) fn write(directory: &Path, id: &str) -> io::Result<()> {
-    fs::write_new(&directory.join("device_id"), id.as_bytes())?;
-    fs::sync_directory(directory)
-}
-
 pub(super) fn read_or_make(directory: &Path) -> io::Result<String> {
     let path = directory.join("device_id");
     match look(&path)? {

@@ -1,10 +1,11 @@
 //! The file system as milepost uses it: private files, no link followed, directories made durable.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::clock;
+use crate::consent;
 use crate::limits::FILES_ASIDE_MAX;
 
 /// What came of trying to lock a file.
@@ -95,14 +96,17 @@ pub(crate) fn read_to_limit(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// Writes a new file and makes its bytes durable.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = create_new(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    consent::write_new(path, bytes, None)
 }
 
 /// Replaces a file as a whole: whoever reads it sees the old bytes or the new ones. The order is what makes
 /// it durable: bytes, then name, then directory.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_if(path, bytes, || true).map(drop)
+}
+
+/// The same, if that may still be done when the bytes are durable; says whether it was.
+pub(crate) fn replace_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> bool) -> io::Result<bool> {
     let Some((directory, name)) = path.parent().zip(path.file_name()) else {
         return Err(io::Error::other("a file in a directory is needed"));
     };
@@ -111,8 +115,11 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => write_new(&hidden, bytes)?,
     }
+    if !may() {
+        return remove(&hidden).map(|()| false);
+    }
     std::fs::rename(&hidden, path)?;
-    sync_directory(directory)
+    sync_directory(directory).map(|()| true)
 }
 
 /// Whether others than its owner can read a file.

@@ -64,9 +64,10 @@ impl Milestones {
         true
     }
 
-    /// Replaces the file, durably: whoever reads it sees the old text or the new one.
-    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        fs::replace(path, self.to_string().as_bytes())
+    /// Replaces the file, durably, if it still is as it was when it was read: whoever reads it sees the old text or the
+    /// new one. `false` where somebody wrote it meanwhile.
+    pub(crate) fn write(&self, path: &Path, is_as_read: impl FnOnce() -> bool) -> io::Result<bool> {
+        fs::replace_if(path, self.to_string().as_bytes(), is_as_read)
     }
 }
 

@@ -7,6 +7,7 @@ mod device_id;
 pub(crate) mod fs;
 mod host;
 mod identity;
+mod make;
 mod milestones;
 mod session;
 
@@ -19,6 +20,7 @@ use uuid::Uuid;
 pub(crate) use device_id::is_device_id;
 pub(crate) use host::{Host, is_container, is_ephemeral, node_name};
 pub(crate) use identity::Identity;
+pub(crate) use make::{ERASED, is_hidden_id};
 pub(crate) use milestones::{Milestones, MilestonesError, legible};
 pub(crate) use session::Session;
 
@@ -156,6 +158,12 @@ impl Installation {
         Ok(strangers)
     }
 
+    /// Why nothing can be collected in the directory, or where it would be made, if it cannot be written.
+    pub(crate) fn objection(&self) -> Option<String> {
+        let error = fs::check_writable(&self.directory).err()?;
+        Some(format!("{} cannot be written: {error}", self.directory.display()))
+    }
+
     /// Why others can write into the directory, if so, and what to do: they could put words into our mouth.
     pub(crate) fn exposure(&self) -> Option<String> {
         fs::exposure(&self.directory)
@@ -178,28 +186,6 @@ impl Installation {
         fs::create_directories(&self.journals())?;
         fs::create_directories(&self.taken())?;
         Ok(strangers)
-    }
-
-    /// Makes the telemetry directory with this device id in it, in one step: where there is a directory, its id holds,
-    /// or that it has none.
-    pub(crate) fn create_as(&self, device_id: &str) -> io::Result<()> {
-        if self.exists() {
-            return Ok(());
-        }
-        let Some((home, name)) = self.directory.parent().zip(self.directory.file_name()) else {
-            return Ok(());
-        };
-        fs::create_directories(home)?;
-        let hidden = home.join(format!(".{}-{}", name.display(), Uuid::new_v4().simple()));
-        fs::create_directory(&hidden)?;
-        let made =
-            device_id::write(&hidden, device_id).and_then(|()| std::fs::rename(&hidden, &self.directory));
-        if let Err(error) = made {
-            let _ = fs::remove_tree(&hidden);
-            // Somebody was faster.
-            return if self.exists() { Ok(()) } else { Err(error) };
-        }
-        fs::sync_directory(home)
     }
 
     /// Makes durable whose events these are: the id, and the names that lead to it. Whoever made them, the
@@ -253,17 +239,20 @@ impl Installation {
         device_id::read_or_make(&self.directory)
     }
 
-    /// Replaces the device id by a random one, and removes the session and the history that went with it. `None` where there is no id.
+    /// Replaces the device id by a random one. `None` where there is no id.
     pub(crate) fn replace_device_id(&self) -> io::Result<Option<String>> {
-        let replaced = device_id::replace(&self.directory)?;
-        for path in [self.session(), self.sent(), self.sent_before()] {
-            fs::remove(&path)?;
-        }
-        Ok(replaced)
+        device_id::replace(&self.directory)
     }
 
     /// The session of a server's heartbeats in this epoch, made if there is none.
     pub(crate) fn session_or_new(&self, epoch: Uuid) -> io::Result<Session> {
         Session::read_or_make(&self.session(), epoch)
+    }
+
+    /// Removes a session that is not of this epoch.
+    pub(crate) fn remove_session_of_before(&self, epoch: Uuid) -> io::Result<()> {
+        let path = self.session();
+        // Who makes one in this very moment makes another the next time.
+        if Session::read(&path, epoch)?.is_none() { fs::remove_tree(&path) } else { Ok(()) }
     }
 }

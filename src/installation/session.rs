@@ -35,7 +35,7 @@ impl Session {
         Self { id, start: clock::iso8601(clock::wall_micros()), epoch }
     }
 
-    fn read(path: &Path, epoch: Uuid) -> io::Result<Option<Self>> {
+    pub(super) fn read(path: &Path, epoch: Uuid) -> io::Result<Option<Self>> {
         let bytes = match fs::read_to_limit(path, SESSION_BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {

@@ -20,24 +20,21 @@ pub(crate) struct Greeting {
 }
 
 impl Greeting {
-    /// Whether the telemetry directory is about to be made for somebody who used the product before. To be asked
-    /// before it is made.
-    pub(super) fn is_for_an_old_user(&self, installation: &Installation) -> bool {
-        !installation.exists() && self.traces.iter().any(|trace| std::fs::symlink_metadata(trace).is_ok())
-    }
-
-    /// Has all milestones count as reached.
-    pub(super) fn mark_all(&self, installation: &Installation) -> io::Result<()> {
-        let path = installation.milestones();
+    /// What has to stand in the telemetry directory from its first moment, where it is about to be made: the marks of
+    /// whoever used the product before, which shows only as long as there is none.
+    pub(crate) fn marks(&self) -> Vec<(&'static str, String)> {
+        let is_old = self.traces.iter().any(|trace| std::fs::symlink_metadata(trace).is_ok());
         let mut marks = Milestones::default();
         self.milestones.iter().for_each(|name| {
             marks.reach(name);
         });
-        // Where somebody else was faster, theirs holds.
-        match fs::write_new(&path, marks.to_string().as_bytes()) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => fs::sync_directory(installation.directory()),
-        }
+        is_old.then(|| ("milestones.json", marks.to_string())).into_iter().collect()
+    }
+
+    /// The same, and the id that was chosen: for who collects.
+    pub(super) fn first_files(&self) -> Vec<(&'static str, String)> {
+        let id = self.device_id.iter().map(|id| ("device_id", id.clone()));
+        self.marks().into_iter().chain(id).collect()
     }
 
     /// Tells the person, once, unless it was used before: then there are milestones. Of two processes at once one

@@ -1,6 +1,5 @@
 //! Milestones on their way to disk: which of them need not go again.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,25 +9,31 @@ use crate::block::{Class, Epoch};
 use crate::installation::{Installation, Milestones, fs};
 use crate::limits::MILESTONE_JOURNALS_MAX;
 
-/// The milestones that a product declares, and whether this process reached them.
-pub(crate) struct Reached(BTreeMap<String, AtomicBool>);
+/// The milestones that a product declares, and whether this process reached them. There is a handful: to compare
+/// lengths one by one is faster than any tree or hash.
+pub(crate) struct Reached(Vec<(String, AtomicBool)>);
 
 impl Reached {
-    pub(crate) fn new(declared: BTreeSet<String>) -> Self {
+    pub(crate) fn new(declared: Vec<String>) -> Self {
         Self(declared.into_iter().map(|name| (name, AtomicBool::new(false))).collect())
     }
 
     /// Whether a milestone was reached; `None` where nobody declared it.
     #[inline]
     pub(crate) fn get(&self, name: &str) -> Option<bool> {
-        self.0.get(name).map(|reached| reached.load(Ordering::Relaxed))
+        self.of(name).map(|reached| reached.load(Ordering::Relaxed))
     }
 
     /// Notes that a milestone was reached, or that it was not written after all.
     pub(crate) fn set(&self, name: &str, is_reached: bool) {
-        if let Some(reached) = self.0.get(name) {
+        if let Some(reached) = self.of(name) {
             reached.store(is_reached, Ordering::Relaxed);
         }
+    }
+
+    #[inline]
+    fn of(&self, name: &str) -> Option<&AtomicBool> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, reached)| reached)
     }
 }
 

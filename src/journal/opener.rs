@@ -14,7 +14,7 @@ use super::room::Room;
 use crate::block::Origin;
 use crate::clock;
 use crate::consent::Watch;
-use crate::installation::{Identity, Installation, Session, fs};
+use crate::installation::{Identity, Installation, Session};
 use crate::limits::{JOURNAL_ADOPT_BYTES_MAX, TURN_LOOK_EVERY};
 use crate::product::{Mode, Quota};
 
@@ -44,11 +44,8 @@ pub(super) struct Opener {
 
 /// What stands in the way of writing in a directory, for who only asks.
 pub(crate) fn obstacle(installation: &Installation, free_disk_min: u64, quota: Quota) -> Option<String> {
-    let directory = installation.directory();
-    let writable = fs::check_writable(directory)
-        .map_err(|error| format!("{} cannot be written: {error}", directory.display()));
-    let room = |()| Room::new(directory, free_disk_min).check();
-    writable.and_then(room).and_then(|()| Keeper::new(installation.clone(), quota).check(true)).err()
+    let room = Room::new(installation.directory(), free_disk_min).check();
+    room.and_then(|()| Keeper::new(installation.clone(), quota).check(true)).err()
 }
 
 impl Opener {
@@ -100,11 +97,8 @@ impl Opener {
     /// Makes the place where journals will lie, and greets whose it is.
     pub(super) fn prepare(&mut self) -> Result<(), String> {
         self.try_again(|opener| {
-            let is_old = opener.greeting.is_for_an_old_user(&opener.installation);
             opener.origin()?;
-            if is_old {
-                opener.greeting.mark_all(&opener.installation)?;
-            }
+            opener.installation.remove_half_made();
             opener.greeting.tell(&opener.installation)
         })
     }
@@ -169,7 +163,7 @@ impl Opener {
     }
 
     /// Whether the installation has another id than the one that journals were last opened under, or none any
-    /// more: somebody said no, and what was collected before is not to be written any more. Forgets it then.
+    /// more: somebody said no or had it forgotten, and what was collected before is not to be written any more.
     pub(super) fn has_another_id(&mut self) -> bool {
         let Some(identity) = &mut self.identity else { return false };
         if identity.holds() {
@@ -178,22 +172,29 @@ impl Opener {
         // A damaged one is put right first.
         let mended = identity.device_id().map_or(Ok(false), |known| self.installation.mend_device_id(known));
         self.damaged += u64::from(mended.unwrap_or(false));
-        let holds = identity.holds();
-        if !holds {
-            (self.identity, self.known_device_id) = (None, None);
-        }
-        !holds
+        !identity.holds()
+    }
+
+    /// Works under whatever id there is from now on: what was collected under the one before is discarded.
+    pub(super) fn begin_anew(&mut self) {
+        (self.identity, self.known_device_id, self.failed) = (None, None, None);
     }
 
     /// The directory and the device id as they are now: either may have been removed since the last journal. This
-    /// is the only place where a writer makes them, so it asks once more whether it may.
+    /// is the only place where a writer makes them, so it asks once more whether it may, and whether they are still
+    /// those that it works under.
     fn origin(&mut self) -> io::Result<Origin> {
         let state = self.watch.look_closely();
         if !state.is_yes() {
             return Err(io::Error::other(format!("nothing is collected: {}", self.watch.consent().reason)));
         }
-        if let Some(id) = &self.greeting.device_id {
-            self.installation.create_as(id)?;
+        // What is to be written was collected before, and a new id is not to be had for it.
+        let gone = || io::Error::other("the device id is another one, and what was there is gone");
+        if self.has_another_id() {
+            return Err(gone());
+        }
+        if !self.installation.exists() {
+            self.installation.create_with(&self.greeting.first_files())?;
         }
         self.damaged += self.installation.create()?;
         let known = self.known_device_id.take().or_else(|| (self.look_device_id_up)(&self.installation));
@@ -201,10 +202,12 @@ impl Opener {
             self.damaged += u64::from(self.installation.mend_device_id(&known)?);
         }
         let id = self.installation.device_id_or_new()?;
-        self.known_device_id = Some(id.clone());
-        if self.identity.as_ref().and_then(Identity::device_id) != Some(&id) {
-            self.identity = Some(self.installation.identity(Some(id.clone())));
+        match &self.identity {
+            Some(identity) if identity.device_id() != Some(&id) => return Err(gone()),
+            Some(_) => {}
+            None => self.identity = Some(self.installation.identity(Some(id.clone()))),
         }
+        self.known_device_id = Some(id.clone());
         Ok((self.make_origin)(id, state.mode))
     }
 }

@@ -143,9 +143,14 @@ impl SyncThread {
         self.work.notify_one();
     }
 
-    /// Tells that a journal is no more: nothing of it is to be made durable.
-    pub(super) fn forget(&self, journal: &Journal) {
+    /// Tells that a journal is no more, and why: nothing of it is to be made durable, and what was not yet will never
+    /// be.
+    pub(super) fn forget(&self, journal: &Journal, why: &str) {
         let mut state = self.lock();
+        if state.written > state.finished {
+            let ticket = state.written;
+            state.fail(ticket, why.into());
+        }
         state.dirty.take_if(|(file, _)| Arc::ptr_eq(file, &journal.file));
         state.suspect.take_if(|(file, _)| Arc::ptr_eq(file, &journal.file));
         self.wants_turn.store(state.suspect.is_some(), Ordering::Relaxed);

@@ -79,6 +79,10 @@ pub(crate) struct Writer {
     promise: Option<Promise>,
     /// The last ticket of which all events are appended.
     kept: u64,
+    /// Whether events were appended since, for which nobody waited yet.
+    pub(super) is_unkept: bool,
+    /// When the device id was last looked at.
+    pub(super) id_read_at: Instant,
 }
 
 /// Somebody waits for the events that stood in the channel when the ticket was read.
@@ -175,6 +179,8 @@ impl Writer {
             is_losing: false,
             promise: None,
             kept: 0,
+            is_unkept: false,
+            id_read_at: now,
         };
         if writer.state.is_yes() {
             writer.prepare();
@@ -241,8 +247,10 @@ impl Writer {
     /// Tells the sync thread once all events of a ticket are appended, or that some could not be.
     pub(super) fn keep_promise(&mut self, taken: usize) {
         let Some(promise) = &mut self.promise else { return };
+        let more = taken > promise.left;
         promise.left = promise.left.saturating_sub(taken);
         if promise.left == 0 {
+            self.is_unkept = more;
             let ticket = promise.ticket;
             if let Some(why) = self.failure.take() {
                 self.sync.failed(ticket, why);
@@ -296,7 +304,7 @@ impl Writer {
                     beat = event;
                     &beat
                 }
-                Err(why) => return self.lose(1, Refusal::Disk, why),
+                Err(why) => return self.lose_unopened(1, why),
             },
             Class::Milestone | Class::Bulk => &slot.event,
         };
@@ -334,7 +342,7 @@ impl Writer {
             Ok(journal) => (journal.id(), journal.next, journal.origin),
             Err(why) => {
                 self.builder = BlockBuilder::new();
-                return self.lose(events, Refusal::Disk, why);
+                return self.lose_unopened(events, why);
             }
         };
         let (first, before) = (next + self.out.events, self.out.bytes.len());
@@ -383,7 +391,7 @@ impl Writer {
             Ok(()) => drop(self.channel.counters.accepted.fetch_add(1, Ordering::Relaxed)),
             Err(why) => {
                 self.reached.set(name, false);
-                self.lose(1, Refusal::Disk, why);
+                self.lose_unopened(1, why);
             }
         }
     }
@@ -433,6 +441,7 @@ impl Writer {
             match journal.append(&batch.bytes, batch.blocks, batch.events) {
                 Ok(()) => {
                     self.is_losing &= batch.events == 0;
+                    self.is_unkept |= batch.events > 0;
                     self.counted = batch.counted.unwrap_or_else(|| std::mem::take(&mut self.counted));
                     self.channel.counters.accepted.fetch_add(batch.events.into(), Ordering::Relaxed);
                     self.sync.appended(&journal.file, std::mem::take(&mut self.named));
@@ -445,6 +454,12 @@ impl Writer {
         }
         batch.bytes.clear();
         self.out.bytes = batch.bytes;
+    }
+
+    /// Counts events for which there is no journal: none can be had, or only one that belongs to another device id.
+    fn lose_unopened(&mut self, events: u32, why: String) {
+        let reason = if self.opener.has_another_id() { Refusal::Consent } else { Refusal::Disk };
+        self.lose(events, reason, why);
     }
 
     /// Counts events for which there is no place; whoever syncs next is told.

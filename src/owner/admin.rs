@@ -109,7 +109,7 @@ impl Admin {
 
     /// Whether the product declares a milestone of this name.
     pub fn is_milestone(&self, name: &str) -> bool {
-        self.settings.product.milestones.contains(name)
+        self.settings.product.milestones.iter().any(|known| known == name)
     }
 
     /// Shows what waits, in the order in which it would go. `show` ends it by saying no.

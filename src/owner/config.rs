@@ -11,7 +11,8 @@ use crate::bundle::PublicKey;
 use crate::consent::{EditError, Edited, SettingsFile, Sources, Watch, truth};
 use crate::delivery::{Endpoint, Format};
 use crate::error::{Error, ErrorKind, Result};
-use crate::installation::fs;
+use crate::installation::{Installation, fs};
+use crate::journal::Greeting;
 use crate::limits::{CONSENT_LOOK_EVERY, ERASE_WAIT, SETTLED_AFTER};
 use crate::product::Mode;
 
@@ -57,7 +58,7 @@ impl Admin {
     /// line: nothing is written. [`ErrorKind::Io`] when it cannot be written.
     pub fn set(&self, key: &str, value: &str) -> Result<Changed> {
         let (file, key, value) = self.place(key)?.with(value)?;
-        make_directory(&file, self.settings.watch.sources())?;
+        make_directory(&file, self.settings.watch.sources(), &self.settings.greeting)?;
         let edited = file.set(key, &value).map_err(cannot_write)?;
         self.take_effect(edited)
     }
@@ -174,17 +175,17 @@ impl<'a> Place<'a> {
 }
 
 /// Writes the installation's no, whatever profile this process was told to take.
-pub(crate) fn refuse(watch: &Watch) -> Result<()> {
+pub(crate) fn refuse(watch: &Watch, greeting: &Greeting) -> Result<()> {
     let sources = watch.sources();
     let written = match sources.profiles() {
         Some(path) => {
             let file = SettingsFile::of_profiles(path, None, sources.default_profile());
-            make_directory(&file, sources)?;
+            make_directory(&file, sources, greeting)?;
             file.set(sources.variable(), &"false".into())
         }
         None => {
             let file = settings_file(sources)?;
-            make_directory(&file, sources)?;
+            make_directory(&file, sources, greeting)?;
             file.set("collecting", &false.into())
         }
     };
@@ -204,14 +205,17 @@ fn settings_file(sources: &Sources) -> Result<SettingsFile> {
 }
 
 /// Makes the directory of a settings file, where that is the product's home or milepost's own.
-fn make_directory(file: &SettingsFile, sources: &Sources) -> Result<()> {
-    let own = [sources.profiles(), sources.settings()];
-    match file.path().parent().filter(|_| own.contains(&Some(file.path()))) {
-        Some(directory) if !directory.is_dir() => {
-            fs::create_directories(directory).map_err(|error| Error::io("make", directory, error))
-        }
-        _ => Ok(()),
-    }
+fn make_directory(file: &SettingsFile, sources: &Sources, greeting: &Greeting) -> Result<()> {
+    let Some(directory) = file.path().parent().filter(|directory| !directory.is_dir()) else { return Ok(()) };
+    let path = Some(file.path());
+    let made = if path == sources.settings() {
+        Installation::new(directory.into()).create_with(&greeting.marks())
+    } else if path == sources.profiles() {
+        fs::create_directories(directory)
+    } else {
+        Ok(())
+    };
+    made.map_err(|error| Error::io("make", directory, error))
 }
 
 fn is_known(sources: &Sources, key: &str) -> bool {

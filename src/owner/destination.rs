@@ -359,6 +359,11 @@ impl Piece {
         self.0.iter().map(Lease::count).sum()
     }
 
+    /// Whether something of it is latest-only.
+    pub(super) fn has_latest(&self) -> bool {
+        self.0.iter().any(Lease::is_latest)
+    }
+
     /// Two halves by number of events; itself when it is one event.
     fn split(self) -> Result<(Piece, Piece), Piece> {
         let half = self.events() / 2;

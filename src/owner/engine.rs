@@ -132,6 +132,8 @@ impl Engine {
         self.destinations.iter().any(|destination| {
             let owed = self.spool.owed(destination.number).1;
             let is_short = owed == 0 || destination.takes() && owed < self.owed_bytes_max;
+            // Of what is latest-only a newer one takes the place, and what is owed does not grow.
+            let is_short = is_short || self.spool.owes_latest_alone(destination.number);
             // What others are owed takes the disk's room as well.
             is_short && (is_empty || has_room())
         })
@@ -174,7 +176,9 @@ impl Engine {
         let events_max = destination.batch();
         let full = events >= events_max as u64 || bytes >= BATCH_BLOCK_BYTES_MAX;
         let piece = destination.next_piece();
-        if piece.is_none() && more && !full {
+        // What came back may be superseded by what is just coming in.
+        if more && piece.as_ref().map_or(!full, Piece::has_latest) {
+            piece.into_iter().for_each(|piece| destination.put_back(piece));
             return Ok(false);
         }
         let piece = piece.or_else(|| {
@@ -190,11 +194,12 @@ impl Engine {
         // A block may have more events than a request.
         let (mut piece, rest) = piece.take(events_max as u64);
         rest.into_iter().for_each(|rest| destination.put_back(rest));
+        piece.0 = self.spool.without_superseded(piece.0)?;
         if let Some(time) = destination.too_old_before() {
             piece.0 = self.spool.drop_too_old(piece.0, time)?;
-            if piece.0.is_empty() {
-                return Ok(true);
-            }
+        }
+        if piece.0.is_empty() {
+            return Ok(true);
         }
         let mut parcels = Vec::with_capacity(piece.0.len());
         for lease in &piece.0 {

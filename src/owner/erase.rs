@@ -24,9 +24,9 @@ use super::lock;
 use crate::block::Epoch;
 use crate::clock;
 use crate::consent::Watch;
-use crate::installation::{Installation, fs};
+use crate::installation::{ERASED, Installation, fs, is_hidden_id};
 use crate::limits::OWNER_WAIT_EVERY;
-use crate::spool::{DropReason, Ledger};
+use crate::spool::{DropReason, Ledger, Step, reached};
 
 /// What was there when the no held.
 struct Noted {
@@ -57,6 +57,7 @@ pub(super) fn erase(installation: &Installation, watch: &Watch, wait: Duration) 
     if noted.is_empty() || !watch.is_as_read() {
         return Ok(None);
     }
+    reached(Step::ErasureNoted);
     noted.erase(installation, clock::monotonic() + wait)
 }
 
@@ -69,6 +70,7 @@ impl Noted {
             return Ok(None);
         }
         self.take_device_id_away(installation)?;
+        reached(Step::IdErased);
         let (mut ledger, dropped) = settle(installation);
         ledger.erased = self.names(installation);
         if !self.is_current(installation) {
@@ -77,9 +79,11 @@ impl Noted {
         let path = installation.ledger();
         // Deleting matters more than counting: a full disk is no reason to keep anything.
         let written = ledger.write(&path);
+        reached(Step::ErasureCounted);
         let mut failed = None;
         for path in &self.files {
             failed = failed.or(fs::remove_tree(path).err());
+            reached(Step::EventsErased);
         }
         for (directory, path) in &self.directories {
             failed = failed.or(take_away(path, directory, |_| true).err());
@@ -91,6 +95,7 @@ impl Noted {
         if let Some(error) = failed {
             return Err(error);
         }
+        reached(Step::Erased);
         written?;
         // Somebody who was granted it since has written another one.
         if self.is_current(installation) && Ledger::read(&path).is_ok_and(|now| now.as_ref() == Some(&ledger))
@@ -98,6 +103,7 @@ impl Noted {
             Ledger { erased: Vec::new(), ..ledger }.write(&path)?;
         }
         fs::sync_directory(installation.directory())?;
+        reached(Step::ErasureEnded);
         log::info!("{} events and the device id were deleted: somebody said no", dropped);
         Ok(Some(dropped))
     }
@@ -125,9 +131,9 @@ impl Noted {
         for directory in [installation.journals(), installation.taken()] {
             noted.files.extend(entries(&directory)?);
         }
-        // What was set aside holds what was collected, too.
-        let is_aside = |path: &Path| name_of(path).starts_with("ledger.aside-");
-        noted.files.extend(entries(installation.directory())?.into_iter().filter(|path| is_aside(path)));
+        // What was set aside holds what was collected, too, and what was hidden by who was killed names whose it was.
+        let is_left = |path: &PathBuf| name_of(path).starts_with("ledger.aside-") || is_hidden_id(path);
+        noted.files.extend(entries(installation.directory())?.into_iter().filter(is_left));
         let mut directories = entries(&installation.spool())?;
         // With names that the next epoch has, too; the last three are files.
         directories.extend([installation.exports(), installation.imports()]);
@@ -203,7 +209,7 @@ fn take_away(path: &Path, noted: &File, is_it: impl Fn(&Path) -> bool) -> io::Re
     if !fs::is_at(noted, path) || !is_it(path) {
         return Ok(());
     }
-    let hidden = path.with_file_name(format!(".erased-{}", Uuid::new_v4().simple()));
+    let hidden = path.with_file_name(format!("{ERASED}{}", Uuid::new_v4().simple()));
     match std::fs::rename(path, &hidden) {
         Err(error) if is_gone(&error) => return Ok(()),
         renamed => renamed?,
@@ -369,6 +375,31 @@ mod tests {
         assert_eq!(erase(&next, &installation), Some(0));
         assert!(!journal.exists());
         assert_eq!(dropped(&installation), (0, 2));
+    }
+
+    /// They were killed when the id had another name: neither a later no nor a later yes leaves it there.
+    #[test]
+    fn what_killed_ones_had_hidden_is_removed() {
+        let hide = |installation: &Installation| {
+            for name in [".erased-1", ".device_id-1"] {
+                std::fs::write(installation.directory().join(name), "of before").unwrap();
+            }
+            std::fs::create_dir_all(installation.spool().join(".erased-2")).unwrap();
+        };
+        let is_left = |installation: &Installation| {
+            let here = entries(installation.directory()).unwrap().iter().any(|path| is_hidden_id(path));
+            here || !entries(&installation.spool()).unwrap().is_empty()
+        };
+        let (_directory, installation) = installation();
+        hide(&installation);
+        let noted = Noted::take(&installation).unwrap();
+        assert_eq!(erase(&noted, &installation), Some(0));
+        assert!(!is_left(&installation));
+        hide(&installation);
+        std::fs::write(installation.directory().join(".device_id-2"), "of now").unwrap();
+        installation.finish_erasing("of now").unwrap();
+        std::fs::remove_file(installation.directory().join(".device_id-2")).unwrap();
+        assert!(!is_left(&installation));
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl Engine {
         let before = self.before();
         let mut held = self.ask_holders()?;
         self.destinations.iter_mut().for_each(Destination::begin_flush);
+        self.intake.look_again();
         let mut left = u64::MAX;
         let reason = loop {
             let busy = self.step()?;
@@ -121,6 +122,8 @@ impl Engine {
             self.intake.look_again();
             self.wait(LOOK_EVERY, &never::<()>(), &never::<()>());
         };
+        // Short commands never see a file for long enough to tell that it stays damaged.
+        self.spool.mend_milestones()?;
         self.spool.tidy(true)?;
         let held_journals = held.len() as u64;
         let waiting = waiting(&Census::take(&self.installation).books);

@@ -30,7 +30,10 @@ pub(super) fn of(watch: Arc<Watch>) -> Permit {
     })
 }
 
-/// The product's server, whose settings count for this process.
+/// The product's server, whose settings count for this process: it is asked before the first request and every hour.
+///
+/// Its refusal is final for this process, which asks nobody any more: whoever is refused uses no network, Prefect's own
+/// process keeps to one answer, and a later process asks anew.
 struct Server {
     url: String,
     /// The setting in its answer, in parts.
@@ -80,7 +83,13 @@ fn setting_in(body: &[u8], setting: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
     use super::*;
+    use crate::clock::fast;
+    use crate::delivery::receiver::{Receiver, Reply};
+    use crate::{Client, Event, Format, Product};
 
     #[test]
     fn only_a_boolean_in_its_place_counts() {
@@ -90,5 +99,82 @@ mod tests {
         for none in ["", "[]", "{}", r#"{"server": true}"#, r#"{"server": {"analytics_enabled": "false"}}"#] {
             assert_eq!(said(none), None, "{none}");
         }
+    }
+
+    /// How many times as fast the clock of a process goes whose server says something else an hour later.
+    const SPEED: u32 = 1_440;
+
+    const A_DAY: Duration = Duration::from_secs(24 * 3_600);
+
+    fn says(yes: bool) -> Reply {
+        Reply::ok(&format!(r#"{{"server": {{"telemetry": {yes}}}}}"#))
+    }
+
+    /// Delivers an event, and tries another an hour later. Then the server is well again.
+    #[test]
+    #[ignore = "a process that other tests start"]
+    fn worker() {
+        let variable = |name| std::env::var(name).ok();
+        let Some(home) = variable("WORKER_HOME") else { return };
+        fast::run(SPEED);
+        let product = Product::new("acme", "1").setting("server.telemetry").server("ACME_URL", "settings");
+        let builder = Client::builder(product).home(home).endpoint(variable("WORKER_ENDPOINT").unwrap());
+        let client = builder.format(Format::Webhook).build().unwrap();
+        let an_hour_passes = || std::thread::sleep(clock::wait(SERVER_ASK_EVERY));
+        client.enqueue(Event::new("first"));
+        assert_eq!(client.flush(A_DAY).unwrap().delivered, 1);
+        an_hour_passes();
+        client.enqueue(Event::new("second"));
+        match variable("WORKER_REFUSED") {
+            None => {
+                let report = client.flush(A_DAY).unwrap();
+                assert!(report.delivered == 0 && client.is_collecting(), "{report:?}");
+                assert_eq!(client.flush(A_DAY).unwrap().delivered, 1);
+            }
+            Some(_) => {
+                assert!(
+                    client.flush(A_DAY).is_err_and(|error| error.is_refused()) || !client.is_collecting()
+                );
+                assert!(client.reason().contains("server.telemetry = false"), "{}", client.reason());
+                an_hour_passes();
+                assert!(client.flush(A_DAY).unwrap_err().is_refused());
+                assert!(client.try_enqueue(Event::new("third")).is_err());
+            }
+        }
+        client.shutdown(A_DAY).unwrap();
+    }
+
+    /// Whom a worker asked, and what it sent.
+    fn an_hour_later(second_answer: Reply, is_refused: bool) -> Vec<String> {
+        let home = tempfile::tempdir().unwrap();
+        let taken = || Reply::new(204, "", "");
+        let receiver = Receiver::start([says(true), taken(), second_answer, says(true), taken()]);
+        let done = Command::new(std::env::current_exe().unwrap())
+            .args(["owner::permit::tests::worker", "--exact", "--ignored", "--nocapture"])
+            .env_clear()
+            .env("WORKER_HOME", home.path())
+            .env("WORKER_ENDPOINT", receiver.url("/hook"))
+            .env("ACME_URL", receiver.url("/api"))
+            .envs(is_refused.then_some(("WORKER_REFUSED", "1")))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success() && said.contains("1 passed"), "{said}");
+        let line = |head: &str| head.split(" HTTP").next().unwrap_or_default().to_owned();
+        receiver.requests().iter().map(|request| line(&request.head)).collect()
+    }
+
+    const ASKED: &str = "GET /api/settings";
+
+    const SENT: &str = "POST /hook";
+
+    #[test]
+    fn a_server_that_says_no_an_hour_later_silences_the_process_for_good() {
+        assert_eq!(an_hour_later(says(false), true), [ASKED, SENT, ASKED]);
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_an_hour_later_is_asked_again_and_what_waits_waits() {
+        assert_eq!(an_hour_later(Reply::new(500, "", ""), false), [ASKED, SENT, ASKED, ASKED, SENT]);
     }
 }

@@ -110,7 +110,7 @@ impl Settings {
             .unwrap_or_else(|| std::io::stdout().is_terminal() || std::io::stderr().is_terminal());
         let greeting = Greeting {
             traces: product.traces(choices.home.as_deref()),
-            milestones: product.milestones.iter().cloned().collect(),
+            milestones: product.milestones.clone(),
             device_id,
             notice: product.notice.clone().filter(|_| interactive),
         };

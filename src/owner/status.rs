@@ -22,7 +22,7 @@ pub struct Status {
     /// `yes`, `no`, or `unknown` where a source cannot be read or makes no sense: then nothing is collected, and
     /// nothing deleted.
     pub consent: &'static str,
-    /// Why, or by whose word not.
+    /// Why, or by whose word not; or that the directory cannot be written, whatever was said.
     pub reason: String,
     /// `on`, `local` or `off`.
     pub mode: &'static str,
@@ -54,8 +54,7 @@ pub struct Status {
     pub destinations: Vec<DestinationStatus>,
     /// What the telemetry directory takes on the disk.
     pub disk_bytes: u64,
-    /// What stands in the way: a ledger that cannot be read, a directory that cannot be written, a disk without
-    /// room.
+    /// What stands in the way: a ledger that cannot be read, a disk without room, a quota that is used up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
 }
@@ -125,10 +124,11 @@ impl Status {
         let oldest = [census.journals.oldest, ledger.and_then(|ledger| ledger.store_oldest)];
         let installation = settings.installation.as_ref();
         let consent = settings.watch.consent();
+        let unwritable = installation.filter(|_| consent.is_yes()).and_then(Installation::objection);
         Self {
-            collecting: consent.is_yes(),
+            collecting: consent.is_yes() && unwritable.is_none(),
             consent: consent.answer.as_str(),
-            reason: consent.reason,
+            reason: unwritable.unwrap_or(consent.reason),
             mode: consent.mode.as_str(),
             device_id: installation.and_then(|installation| installation.device_id().ok().flatten()),
             directory: installation

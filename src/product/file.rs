@@ -34,7 +34,7 @@ struct File {
     #[serde(default)]
     integrations: BTreeMap<String, Keys>,
     #[serde(default)]
-    milestones: BTreeSet<String>,
+    milestones: Vec<String>,
     notice: Option<String>,
     #[serde(default)]
     interactive_milestones: bool,
@@ -249,7 +249,7 @@ impl TryFrom<File> for Product {
         });
         product.files.server = file.server.map(|ServerTable { url_env, path }| Server { url_env, path });
         product.environment_env = file.environment_env;
-        product.milestones = file.milestones;
+        product = file.milestones.into_iter().fold(product, Product::milestone);
         product.notice = file.notice;
         product.interactive = file.interactive_milestones;
         product.traces = file.used_before;
@@ -499,7 +499,7 @@ mod tests {
         assert_eq!((product.free_disk_min, product.quota), (1, quota));
         assert!(product.declared.has("job_finished") && !product.declared.has("job_started"));
         assert!(product.declared.has("aws:deployed") && !product.declared.has("gcp:deployed"));
-        assert!(product.milestones.contains("first_job"));
+        assert!(product.milestones.contains(&"first_job".to_owned()));
         assert!(product.interactive && product.traces == ["config.toml"]);
         assert_eq!(product.exit, Exit::Spend(Duration::from_millis(1_500)));
         // Whatever is read is written, and read again.

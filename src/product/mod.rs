@@ -14,7 +14,6 @@ mod network;
 mod prefect;
 mod quota;
 
-use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -60,7 +59,8 @@ pub struct Product {
     pub(crate) files: SettingsFiles,
     pub(crate) environment_env: Option<String>,
     pub(crate) declared: Declared,
-    pub(crate) milestones: BTreeSet<String>,
+    /// In the order in which they were declared.
+    pub(crate) milestones: Vec<String>,
     pub(crate) notice: Option<String>,
     /// Whether milestones count from an interactive terminal alone.
     pub(crate) interactive: bool,
@@ -96,7 +96,7 @@ impl Product {
             files: SettingsFiles::default(),
             environment_env: None,
             declared: Declared::Any,
-            milestones: BTreeSet::new(),
+            milestones: Vec::new(),
             notice: None,
             interactive: false,
             traces: Vec::new(),
@@ -243,7 +243,10 @@ impl Product {
     /// Declares a milestone.
     #[must_use]
     pub fn milestone(mut self, name: impl Into<String>) -> Self {
-        self.milestones.insert(name.into());
+        let name = name.into();
+        if !self.milestones.contains(&name) {
+            self.milestones.push(name);
+        }
         self
     }
 

@@ -1,7 +1,6 @@
 //! Forgets whose events these were: what carries the device id goes, and what only counts stays.
 
-use std::path::PathBuf;
-
+use super::aside::Aside;
 use super::books::DropReason;
 use super::core::{DeadLetter, Spool, SpoolError};
 use super::intake::Intake;
@@ -69,26 +68,32 @@ impl Intake {
 }
 
 /// Has a spool that nobody has open, and that was purged, begin anew under another device id: with its books and its
-/// milestones, which name nobody. The stores go, and what was set aside of them, of the ledger and of journals; and
-/// what is known of bundles that left or came.
+/// milestones, which name nobody.
 ///
 /// Wherever it is broken off, whoever opens the spool next takes what is left for collected under the old id.
 pub(crate) fn begin_anew(installation: &Installation, device_id: &str) -> Result<(), SpoolError> {
     let path = installation.ledger();
     let old = Ledger::read(&path)?;
-    for directory in [installation.spool(), installation.exports(), installation.imports()] {
-        fs::remove_tree(&directory).map_err(SpoolError::io("remove", &directory))?;
-    }
-    let ledgers_name =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ledger"));
-    let aside = fs::files_aside(installation.directory()).into_iter().filter(ledgers_name);
-    let journals = [installation.journals(), installation.taken()];
-    for path in aside.chain(journals.iter().flat_map(|directory| fs::files_aside(directory))) {
-        fs::remove(&path).map_err(SpoolError::io("remove", path))?;
-    }
+    remove_of_before(installation, Epoch::of(device_id))?;
     let mut ledger = Ledger { device_id: Some(device_id.into()), ..Ledger::new(Epoch::of(device_id)) };
     if let Some(old) = old {
         (ledger.books, ledger.milestones) = (old.books, old.milestones);
     }
     ledger.write(&path).map_err(SpoolError::io("write", path))
+}
+
+/// Removes what was collected under another device id than that of `epoch`, by somebody's word, whoever began it: the
+/// stores, what was set aside of them, of the ledger and of journals, what is known of bundles that left or came, what
+/// was sent, and the session. Only the holder of the lock writes any of these but the last, so that nothing is of `epoch` as long as
+/// the ledger is not. Journals stay: they say themselves whose they are, and are counted as they go.
+pub(super) fn remove_of_before(installation: &Installation, epoch: Epoch) -> Result<(), SpoolError> {
+    let mut paths = vec![installation.spool(), installation.exports(), installation.imports()];
+    let Aside { journals, ledgers, .. } = Aside::find(installation);
+    paths.extend(journals.into_iter().chain(ledgers));
+    paths.extend([installation.sent(), installation.sent_before()]);
+    for path in paths {
+        fs::remove_tree(&path).map_err(SpoolError::io("remove", path))?;
+    }
+    let session = installation.session();
+    installation.remove_session_of_before(epoch.0).map_err(SpoolError::io("remove", session))
 }

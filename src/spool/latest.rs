@@ -1,16 +1,19 @@
 //! Latest-only events: of those with one name a destination is owed the newest, whoever wrote it and in whatever
-//! order journals are taken in. What is with a courier stays, and what is on a bundle.
+//! order journals are taken in. What is with a courier stays, until it would go again; and what is on a bundle stays.
+
+use std::collections::BTreeMap;
 
 use super::books::DropReason;
 use super::core::{Spool, SpoolError};
 use super::enter::Entering;
 use super::keys;
 use super::queue::Lease;
+use super::settle::Outcome;
 use super::store::Changes;
 use crate::block::{Block, encode, read_block};
 
 /// Of which only the newest counts: a name, of one device.
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct LatestKey {
     device_id: String,
     name: String,
@@ -41,6 +44,36 @@ impl Spool {
             }
         }
         Ok(true)
+    }
+
+    /// Whether a destination is owed latest-only events, and no others.
+    pub(crate) fn owes_latest_alone(&self, number: u16) -> bool {
+        self.queue.owes_latest_alone(number)
+    }
+
+    /// Of what a destination is to be sent: without that of which it is owed a newer one, which is dropped. Such there is
+    /// where a newer one came while this one was with a courier, in vain.
+    pub(crate) fn without_superseded(&mut self, leases: Vec<Lease>) -> Result<Vec<Lease>, SpoolError> {
+        let Some(destination) =
+            leases.iter().find(|lease| lease.is_latest()).map(|lease| lease.key.destination)
+        else {
+            return Ok(leases);
+        };
+        let mut newest: BTreeMap<LatestKey, (u64, Lease)> = BTreeMap::new();
+        let mut older = Vec::new();
+        for (lease, _) in self.queue.latest(destination) {
+            let Some(bytes) = self.block_of(lease, &Changes::new())? else { continue };
+            let Ok(block) = read_block(&bytes) else { continue };
+            let Some(key) = self.latest_key(&block) else { continue };
+            // In the order in which they came: of two of one time the later one counts.
+            match newest.get(&key) {
+                Some((time, _)) if *time > block.time => older.push(lease.key),
+                _ => older.extend(newest.insert(key, (block.time, lease)).map(|(_, before)| before.key)),
+            }
+        }
+        let (old, kept): (Vec<_>, Vec<_>) = leases.into_iter().partition(|lease| older.contains(&lease.key));
+        self.settle(&old, &Outcome::Dropped(DropReason::Superseded))?;
+        Ok(kept)
     }
 
     /// What a block is the latest of. A block of several events, which no writer makes, is of nothing.
@@ -93,7 +126,7 @@ mod tests {
     use crate::installation::Installation;
     use crate::journal::Journal;
     use crate::product::Mode;
-    use crate::spool::{Intake, Outcome, Owner};
+    use crate::spool::{Intake, Owner};
 
     struct World {
         directory: TempDir,
@@ -200,6 +233,25 @@ mod tests {
         assert_eq!(world.owed(0), (named(&[("a", 1), ("a", 3)]), 2));
         world.spool().settle(&leases, &Outcome::Delivered { rejected: 0 }).unwrap();
         assert_eq!(world.owed(0), (named(&[("a", 3)]), 2));
+    }
+
+    #[test]
+    fn what_came_back_from_a_courier_goes_where_a_newer_one_waits() {
+        let mut world = World::new();
+        world.enter(&Origin::sample(), &[("a", 5), ("b", 1)]);
+        let leases = world.spool().lease(0, 10, u64::MAX);
+        world.enter(&Origin::sample(), &[("a", 6), ("a", 4)]);
+        let [_, b] = leases[..] else { panic!("{leases:?}") };
+        assert_eq!(world.spool().without_superseded(leases).unwrap(), [b]);
+        assert_eq!(world.owed(0), (named(&[("b", 1), ("a", 6)]), 2));
+        // One that was with a courier when its holder ended.
+        assert_eq!(world.spool().lease(0, 10, u64::MAX).len(), 1);
+        world.enter(&Origin::sample(), &[("a", 7)]);
+        world.reopen();
+        let again = world.spool().lease(0, 10, u64::MAX);
+        assert_eq!(again.len(), 3);
+        assert_eq!(world.spool().without_superseded(again).unwrap().len(), 2);
+        assert_eq!(world.owed(0), (named(&[("b", 1), ("a", 7)]), 3));
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Spool {
 
     fn exchange_now(&mut self, now: Instant) -> Result<(), SpoolError> {
         let path = self.installation.milestones();
-        let before = Stamp::of(&path);
+        let mut before = Stamp::of(&path);
         if self
             .exchange
             .agreed
@@ -93,6 +93,7 @@ impl Spool {
                 let aside = fs::set_aside(&path).map_err(SpoolError::io("rename", &path))?;
                 log::error!("{} was no file, and is now {}", path.display(), aside.display());
                 self.count_damage(1)?;
+                before = Stamp::of(&path);
                 Milestones::default()
             }
             Err(MilestonesError::Io(error)) => return Err(SpoolError::io("read", path)(error)),
@@ -114,12 +115,16 @@ impl Spool {
         for name in self.marks.keys() {
             anew |= file.reach(name);
         }
-        if anew {
-            file.write(&path).map_err(SpoolError::io("write", &path))?;
+        if !anew {
+            self.exchange.agreed = Some((before, self.marks.len()));
+            return Ok(());
+        }
+        let is_as_read = || Stamp::of(&path) == before;
+        if file.write(&path, is_as_read).map_err(SpoolError::io("write", &path))? {
             reached(Step::MilestonesWritten);
         }
-        let stamp = if anew { Stamp::of(&path) } else { before };
-        self.exchange.agreed = Some((stamp, self.marks.len()));
+        // Read again at the next step: somebody may have written it just before, or just after.
+        (self.exchange.agreed, self.exchange.looked_at) = (None, None);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::books::{Books, DropReason};
 use super::core::{Meta, Spool, SpoolError, Unsaved};
 use super::exports::Exports;
+use super::forget::remove_of_before;
 use super::found::{Found, Inventory};
 use super::keys;
 use super::ledger::{Ledger, LedgerError, Mark, Owner, State, Taken};
@@ -39,17 +40,24 @@ impl Spool {
         if !is_usable() {
             return Err(SpoolError::Forked);
         }
+        let (mut ledger, ledger_was_damaged) = read_ledger(installation, epoch)?;
+        let erased = ledger.finish_erasing(installation).and_then(|()| {
+            let device_id = installation.device_id().ok().flatten();
+            device_id.map_or(Ok(()), |device_id| installation.finish_erasing(&device_id))
+        });
+        erased.map_err(SpoolError::io("clear", installation.directory()))?;
+        if ledger.epoch != epoch {
+            remove_of_before(installation, epoch)?;
+        }
         fs::create_directories(&installation.spool())
             .map_err(SpoolError::io("make", installation.spool()))?;
-        let (mut ledger, ledger_was_damaged) = read_ledger(installation, epoch)?;
-        ledger.finish_erasing(installation).map_err(SpoolError::io("clear", installation.directory()))?;
         look_for_store(installation, &mut ledger);
         clear(installation, &ledger)?;
         let opened = match open_store(installation, &mut ledger, epoch) {
             Ok(opened) => opened,
             Err(SpoolError::Store(error)) if error.is_passing() => return Err(error.into()),
             Err(SpoolError::Store(error)) => {
-                // One that a no deleted is missed by nobody.
+                // One that was removed by somebody's word is missed by nobody.
                 if ledger.store > 0 && ledger.epoch == epoch {
                     log::error!("{error}: it is set aside, and filled again from the journals taken in");
                 }
@@ -261,6 +269,9 @@ fn open_store(
     let inventory = found.together().map_err(wrong)?;
     if inventory.meta.epoch != epoch {
         store.close()?;
+        // The ledger was lost, else it had said so.
+        ledger.epoch = inventory.meta.epoch;
+        remove_of_before(installation, epoch)?;
         return Err(wrong("it belongs to an earlier device id").into());
     }
     // Whether it went back, only the ledger can say.
@@ -280,7 +291,9 @@ fn replace_store(
     epoch: Epoch,
     may_be_open: bool,
 ) -> Result<(Store, Inventory), SpoolError> {
-    let number = ledger.store.max(newest_store(&installation.spool())) + 1;
+    let spool = installation.spool();
+    fs::create_directories(&spool).map_err(SpoolError::io("make", &spool))?;
+    let number = ledger.store.max(newest_store(&spool)) + 1;
     let path = installation.store(number);
     let again = entered_again(installation, ledger);
     let (books, lost) = remaining(ledger, epoch, &again);

@@ -74,6 +74,10 @@ impl Lease {
     pub(crate) fn count(&self) -> u64 {
         self.events.count_ones().into()
     }
+
+    pub(crate) fn is_latest(&self) -> bool {
+        self.key.class == Class::Latest
+    }
 }
 
 impl Queue {
@@ -185,6 +189,12 @@ impl Queue {
         let entries = self.entries.range(key(0)..=key(u64::MAX));
         let stays = |entry: &Entry| entry.leased || entry.held != 0;
         entries.map(|(key, entry)| (Lease { key: *key, events: entry.owed }, stays(entry))).collect()
+    }
+
+    /// Whether a destination is owed latest-only events, and no others.
+    pub(super) fn owes_latest_alone(&self, destination: u16) -> bool {
+        let mut sendable = self.entries.range(range(destination)).filter(|(_, entry)| entry.free() != 0);
+        sendable.all(|(key, _)| key.class == Class::Latest)
     }
 
     pub(super) fn owed(&self, destination: u16) -> Owed {

@@ -1,6 +1,7 @@
 //! The steps on which a crash may fall.
 
-/// A step of opening, intake, delivery, salvage or of crossing an air gap after which the process may die without losing or doubling anything.
+/// A step of opening, intake, delivery, salvage, of crossing an air gap or of what a no deletes, after which the process
+/// may die without losing, doubling or keeping anything.
 ///
 /// Each is told to the log as it is reached (`trace`, target `milepost::step`), with its number: tests end a
 /// process there, and a person who hunts a bug reads how far it came.
@@ -64,6 +65,18 @@ pub(crate) enum Step {
     ReceiptWritten = 28,
     /// The spool beside a delivered bundle is out of the way.
     SpoolHidden = 29,
+    /// What a no deletes is noted.
+    ErasureNoted = 30,
+    /// The device id is gone.
+    IdErased = 31,
+    /// The ledger counts what will be deleted as dropped, and names it.
+    ErasureCounted = 32,
+    /// Some of it is deleted.
+    EventsErased = 33,
+    /// All of it is.
+    Erased = 34,
+    /// The ledger has counters only.
+    ErasureEnded = 35,
 }
 
 /// Tells that `step` is done.

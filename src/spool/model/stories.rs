@@ -155,17 +155,25 @@ fn a_damaged_ledger_is_set_aside_and_counted_and_the_store_goes_on() {
 
 #[test]
 fn what_was_collected_before_somebody_said_no_is_dropped_for_consent() {
-    let mut world = World::new();
-    world.append(100, 10);
-    world.spool.take().unwrap().close().unwrap();
-    let owner = Owner { pid: 1, version: "0".into(), delivers: true };
-    let mut spool = Spool::open(&world.installation(), Epoch::of("another device"), owner).unwrap();
-    let mut intake = Intake::default();
-    while intake.step(&mut spool, false).unwrap() {}
-    let account = spool.books().total();
-    assert_eq!(account.dropped, [(DropReason::Consent, 100)].into());
-    assert_eq!((account.accepted, account.waiting()), (100, 0));
-    assert_eq!(names(world.installation().journals()), [""; 0]);
+    for ledger_is_lost in [false, true] {
+        let mut world = World::new();
+        world.append(100, 10);
+        world.spool.take().unwrap().close().unwrap();
+        let installation = world.installation();
+        std::fs::create_dir(installation.spool().join("aside-1-1")).unwrap();
+        if ledger_is_lost {
+            std::fs::remove_file(installation.ledger()).unwrap();
+        }
+        let owner = Owner { pid: 1, version: "0".into(), delivers: true };
+        let mut spool = Spool::open(&installation, Epoch::of("another device"), owner).unwrap();
+        let mut intake = Intake::default();
+        while intake.step(&mut spool, false).unwrap() {}
+        let account = spool.books().total();
+        assert_eq!(account.dropped, [(DropReason::Consent, 100)].into());
+        assert_eq!((account.accepted, account.waiting(), spool.books().damaged), (100, 0, 0));
+        assert_eq!(names(installation.journals()), [""; 0]);
+        assert_eq!(names(installation.spool()), ["2"]);
+    }
 }
 
 /// Each refusal counted as an opening that never ended, and after enough of them the store was set aside.
