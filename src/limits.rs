@@ -364,7 +364,10 @@ pub(crate) const DEAD_ANSWER_BYTES_MAX: usize = 512;
 /// Most events in a request.
 pub(crate) const BATCH_EVENTS_MAX: usize = 4_096;
 
-/// The same for a Prefect server: as many as were seen to be taken at once.
+/// Fewest that a request is halved to because no answer came in time: below, it is not for its size.
+pub(crate) const BATCH_EVENTS_MIN: usize = 64;
+
+/// The same as the most for a Prefect server: as many as were seen to be taken at once.
 pub(crate) const PREFECT_EVENTS_MAX: usize = 1_000;
 
 /// The same for Amplitude, which takes 2,000 and 1 MB: half of it, so that usual events stay below the bytes, too.
@@ -397,6 +400,10 @@ pub(crate) const COURIER_JOBS_MAX: usize = 1;
 /// How long a dropped courier waits for its thread. An interrupt takes milliseconds; a connection that is
 /// still being made cannot be interrupted, and is left alone after this.
 pub(crate) const COURIER_END_WAIT: Duration = Duration::from_secs(1);
+
+/// By so much the wall clock has run ahead of the monotonic one when a machine wakes up: more than clocks are
+/// corrected by.
+pub(crate) const SLEEP_MIN: Duration = Duration::from_secs(5);
 
 /// Backoff after no connection: a network comes back without notice, so it is tried often.
 pub(crate) const BACKOFF_CONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));

@@ -290,6 +290,20 @@ fn a_batch_that_is_too_large_is_split_until_it_fits() {
     assert!(numbers.is_sorted(), "a split keeps the order");
 }
 
+#[test]
+fn a_size_that_was_too_large_is_kept_in_mind() {
+    let (home, ids) = waiting(5_000);
+    let receiver = Receiver::start(|request| match request.events().len() {
+        0..=400 => Reply::ok(),
+        _ => Reply::new(413, "", ""),
+    });
+    let (exit, report) = home.flush(&receiver.url(), &[]);
+    assert_eq!(exit, 0, "{report}");
+    assert_all_delivered(&home, &ids, &receiver);
+    // Halved four times to 256, then a little more each time, until that is too much once.
+    assert!(receiver.requests().len() <= 32, "{} requests", receiver.requests().len());
+}
+
 /// A receiver of the kind that refuses a whole batch for one event that it cannot read.
 fn poisoned(poison: &'static [u64]) -> Receiver {
     Receiver::start(|request| match request.numbers().iter().any(|number| poison.contains(number)) {
@@ -327,6 +341,60 @@ fn one_poison_event_is_found_by_bisection_and_the_others_are_delivered_once() {
         let list = home.milepost(&["dead", "list"]).stdout;
         assert!(list.contains("answered 400") && list.contains("out of range"), "{list}");
     }
+}
+
+/// The story: ClickHouse answers a row that it cannot read with 500, as if it had failed itself.
+#[test]
+fn one_poison_event_that_looks_like_a_failure_is_found_and_the_others_are_delivered_once() {
+    for poison in [0, 37, 64, 99] {
+        let (home, ids) = waiting(100);
+        let receiver = Receiver::start(move |request| match request.numbers().contains(&poison) {
+            true => Reply::new(500, "Content-Type: text/plain\r\n", "Cannot parse input"),
+            false => Reply::ok(),
+        });
+        let (exit, report) = home.flush(&receiver.url(), &[]);
+        assert_eq!((exit, &report["delivered"], &report["dead"]), (0, &json!(99), &json!(1)), "{report}");
+        // 2 log2(100) + 2, and the batch and the event once more, since a failure may pass.
+        assert!(receiver.requests().len() <= 17, "{poison}: {} requests", receiver.requests().len());
+        let dead = home.json(&["dead", "list"])["dead"][0].clone();
+        assert_eq!((&dead["status"], &dead["event"]["properties"]["number"]), (&json!(500), &json!(poison)));
+        let mut delivered = receiver.taken_once();
+        assert!(delivered.insert(dead["event"]["id"].as_str().unwrap().into()));
+        assert_eq!(delivered, ids);
+        home.status();
+    }
+}
+
+#[test]
+fn a_receiver_that_fails_at_everything_costs_few_requests_and_no_event() {
+    let (home, ids) = waiting(100);
+    let receiver = Receiver::start(|_| Reply::new(500, "", "out of order"));
+    for flushes in 1..=3 {
+        let (exit, report) = home.flush(&receiver.url(), &[]);
+        assert_eq!((exit, &report["dead"]), (4, &json!(0)), "{report}");
+        assert!(report["reason"].as_str().unwrap().contains("500"), "{report}");
+        assert!(receiver.requests().len() <= flushes * 12, "{} requests", receiver.requests().len());
+    }
+    assert_all_wait(&home, &ids);
+    let good = Receiver::good();
+    assert_eq!(home.flush(&good.url(), &[]).0, 0);
+    assert_eq!(home.status()["delivered"], 100);
+    assert_eq!(good.taken_once(), ids);
+}
+
+/// One that fails at every third request whatever is in it has something against no event.
+#[test]
+fn a_receiver_that_fails_now_and_then_gets_everything() {
+    let (home, ids) = waiting(EVENTS);
+    let count = std::sync::atomic::AtomicU64::new(0);
+    let receiver =
+        Receiver::start(move |_| match count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 3 {
+            0 => Reply::new(500, "", "tired"),
+            _ => Reply::ok(),
+        });
+    let (exit, report) = home.flush(&receiver.url(), &[]);
+    assert_eq!((exit, &report["dead"]), (0, &json!(0)), "{report}");
+    assert_all_delivered(&home, &ids, &receiver);
 }
 
 #[test]

@@ -9,8 +9,12 @@ use crate::limits::{BACKOFF_CONNECT, BACKOFF_HELD, BACKOFF_REFUSED};
 pub(crate) enum Pace {
     /// No answer came.
     Unreachable,
+    /// No answer came in time.
+    Slow,
     /// The receiver answered that it cannot take anything now.
     Refused,
+    /// The receiver failed, and did not say that it is for want of time or room: it may be at what it was sent.
+    Failed,
     /// Somebody has to mend a setting.
     Held,
 }
@@ -47,8 +51,8 @@ impl Backoff {
 /// The longest wait after so many attempts before this one.
 fn bound(pace: Pace, attempts: u32) -> Duration {
     let (first, most) = match pace {
-        Pace::Unreachable => BACKOFF_CONNECT,
-        Pace::Refused => BACKOFF_REFUSED,
+        Pace::Unreachable | Pace::Slow => BACKOFF_CONNECT,
+        Pace::Refused | Pace::Failed => BACKOFF_REFUSED,
         Pace::Held => BACKOFF_HELD,
     };
     let factor = 1u32.checked_shl(attempts).unwrap_or(u32::MAX);

@@ -176,7 +176,11 @@ fn within(disposition: Disposition, sent: u64) -> Disposition {
         Disposition::Refuse { mut events, why } => {
             events.retain(|event| u64::from(*event) < sent);
             // It named none that it was sent: one of them is bad all the same.
-            if events.is_empty() { Disposition::Split { why } } else { Disposition::Refuse { events, why } }
+            if events.is_empty() {
+                Disposition::Split { why, is_too_large: false }
+            } else {
+                Disposition::Refuse { events, why }
+            }
         }
         other => other,
     }

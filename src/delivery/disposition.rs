@@ -15,7 +15,7 @@ const KEY_ADVICE: &str = "set the header that carries the key: api-key";
 /// | what came | what it means |
 /// | --- | --- |
 /// | 2xx of the receiver's own kind | ack |
-/// | nothing; 408, 425, 429, 5xx | retry |
+/// | nothing; 408, 425, 429, 5xx | retry; but for 502, 503 and 504 and without a `Retry-After` an event may be the cause |
 /// | 400, 413, 422 | split |
 /// | 400 that names bad events, where the format has words for it | refuse these |
 /// | 401, 403, 404, 415 and every other 4xx, a redirect, any other 2xx | hold |
@@ -26,22 +26,27 @@ pub(crate) fn disposition(format: Format, outcome: &Result<Answer, NoAnswer>) ->
     let answer = match outcome {
         Ok(answer) => answer,
         Err(none) => {
-            return Disposition::Retry { why: none.to_string(), after: None, pace: Pace::Unreachable };
+            let is_slow = matches!(none, NoAnswer::TimedOut(_));
+            let pace = if is_slow { Pace::Slow } else { Pace::Unreachable };
+            return Disposition::Retry { why: none.to_string(), after: None, pace };
         }
     };
     match answer.status {
         200..=299 => success(format, answer),
-        408 | 425 | 429 | 500..=599 => {
+        408 | 425 | 429 | 502..=504 => {
             Disposition::Retry { why: said(format, answer), after: wait(format, answer), pace: Pace::Refused }
+        }
+        500..=599 => {
+            Disposition::Retry { why: said(format, answer), after: wait(format, answer), pace: Pace::Failed }
         }
         400 => match format.objection(answer) {
             Some(Objection::Events(events)) => Disposition::Refuse { events, why: said(format, answer) },
             Some(Objection::Key) => {
                 Disposition::Hold { why: format!("{}: {KEY_ADVICE}", said(format, answer)) }
             }
-            None => Disposition::Split { why: said(format, answer) },
+            None => Disposition::Split { why: said(format, answer), is_too_large: false },
         },
-        413 | 422 => Disposition::Split { why: said(format, answer) },
+        413 | 422 => Disposition::Split { why: said(format, answer), is_too_large: answer.status == 413 },
         _ => Disposition::Hold { why: format!("{}: {}", said(format, answer), advice(answer)) },
     }
 }
@@ -224,7 +229,7 @@ mod tests {
             format,
             &Ok(answer(422, content_type, body)),
         ) {
-            Disposition::Split { why } => why,
+            Disposition::Split { why, .. } => why,
             other => panic!("{other:?}"),
         };
         let json = "application/json";
@@ -293,7 +298,7 @@ mod tests {
         for (answer, words) in cases {
             let status = answer.status;
             let disposition = of(answer);
-            let (Disposition::Hold { why } | Disposition::Split { why }) = &disposition else {
+            let (Disposition::Hold { why } | Disposition::Split { why, .. }) = &disposition else {
                 panic!("{status}: {disposition:?}")
             };
             assert!(why.contains(words), "{why}");

@@ -22,6 +22,7 @@ mod disposition;
 mod endpoint;
 mod http;
 mod proxy;
+mod sleep;
 mod wire;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub(crate) use courier::{Courier, Job, Permit, Report};
 pub(crate) use disposition::disposition;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use http::{Call, Transport};
+pub(crate) use sleep::Sleep;
 pub(crate) use wire::Damage;
 pub use wire::Format;
 pub(crate) use wire::Wire;
@@ -71,7 +73,11 @@ pub(crate) enum Disposition {
         pace: Pace,
     },
     /// It will not take the batch as it is: half of it may pass, and one event alone may be the cause.
-    Split { why: String },
+    Split {
+        why: String,
+        /// Whether it is for its size.
+        is_too_large: bool,
+    },
     /// It took nothing, and named the events that it never will: their places in the batch. The others are to be
     /// sent again.
     Refuse { events: Vec<u32>, why: String },

@@ -1,6 +1,6 @@
 //! A receiver for tests, on loopback, that answers as it was told: mostly badly.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -21,6 +21,8 @@ pub(super) enum Reply {
     Endless,
     /// 200, and half of the body that it promised.
     Torn,
+    /// Reads the request and does as it is told, until the client has had enough.
+    Does(fn(&mut TcpStream) -> io::Result<()>),
 }
 
 pub(super) struct Request {
@@ -149,6 +151,11 @@ fn serve(connection: usize, mut stream: TcpStream, shared: &Shared) -> Option<()
                 stream.write_all(head.as_bytes()).ok()?;
                 stream.write_all(b"half").ok()?;
                 return stream.shutdown(Shutdown::Both).ok();
+            }
+            Some(Reply::Does(what)) => {
+                what(&mut stream).ok()?;
+                let _ = reader.read(&mut [0]);
+                return None;
             }
             Some(Reply::Close) | None => return stream.shutdown(Shutdown::Both).ok(),
         }

@@ -7,10 +7,15 @@ use std::time::{Duration, Instant};
 use super::settings::Route;
 use crate::clock;
 use crate::delivery::{Backoff, Courier, Disposition, Pace};
+use crate::limits::BATCH_EVENTS_MIN;
 use crate::spool::{LastWord, Lease};
 
 /// Single events that may be refused before any was taken: then the settings are wrong, and not the events.
 const REFUSED_ALONE_MAX: usize = 3;
+
+/// Failures in a row after which a batch is divided, to see whether one of its events is the cause; and after which
+/// an event that fails alone, while others pass, is that one.
+const FAILURES_MAX: u32 = 2;
 
 /// A destination that can be delivered to.
 pub(super) struct Destination {
@@ -18,8 +23,10 @@ pub(super) struct Destination {
     /// Its number in the spool.
     pub(super) number: u16,
     pub(super) courier: Courier,
-    /// Most events that a request has.
-    pub(super) events_max: usize,
+    /// Most events that a request of the format has.
+    events_max: usize,
+    /// Most that the next one has: fewer, where that was too much for the receiver or the way to it.
+    batch: usize,
     /// The fingerprint of its settings.
     pub(super) settings: String,
     pub(super) flight: Option<Flight>,
@@ -27,6 +34,8 @@ pub(super) struct Destination {
     pieces: VecDeque<Piece>,
     /// Single events that were refused before the destination took any batch.
     refused: Vec<(Piece, Refusal)>,
+    /// While parts of a batch are left that the receiver failed at.
+    suspicion: Option<Suspicion>,
     backoff: Backoff,
     next_try: Option<Instant>,
     pub(super) word: LastWord,
@@ -39,6 +48,17 @@ pub(super) struct Destination {
 enum Flushing {
     Trying,
     Failed(String),
+}
+
+/// That one of the events may be why the receiver fails, and not the receiver.
+#[derive(Default)]
+struct Suspicion {
+    /// Failures in a row at the part that is tried.
+    failures: u32,
+    /// Whether a part has passed: the receiver is well.
+    passed: bool,
+    /// Whether one event alone has failed, and nothing has passed: no part is divided further before one does.
+    is_at_bottom: bool,
 }
 
 /// A batch that is with the courier.
@@ -75,10 +95,12 @@ impl Destination {
             number,
             courier,
             events_max: route.format.events_max(),
+            batch: route.format.events_max(),
             settings: route.fingerprint(),
             flight: None,
             pieces: VecDeque::new(),
             refused: Vec::new(),
+            suspicion: None,
             backoff: Backoff::default(),
             next_try: None,
             word: LastWord { next_try: None, held: None, ..word },
@@ -94,6 +116,18 @@ impl Destination {
             None => self.next_try.is_none_or(|at| at <= now),
         };
         self.flight.is_none() && due
+    }
+
+    /// Most events that the next request has.
+    pub(super) fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// The machine slept: whatever stood in the way may be gone, and it is tried at once.
+    pub(super) fn wake(&mut self) {
+        self.backoff.reset();
+        self.next_try = None;
+        self.word.next_try = None;
     }
 
     /// When it may be tried again; `None` when nothing stands in the way.
@@ -157,11 +191,16 @@ impl Destination {
         said: (u16, Vec<u8>),
         is_witness: bool,
     ) -> Vec<Booking> {
+        self.adapt(&piece, &answer);
         match answer {
             Disposition::Ack { rejected, warning } => {
                 self.backoff.reset();
                 self.next_try = None;
                 self.takes = true;
+                self.suspicion = self.suspicion.take().filter(|_| !self.pieces.is_empty());
+                if let Some(suspicion) = &mut self.suspicion {
+                    *suspicion = Suspicion { passed: true, ..Suspicion::default() };
+                }
                 let now = Some(clock::wall_micros());
                 self.word = LastWord { delivery: now, error: warning, next_try: None, held: None };
                 let mut bookings = vec![Booking::Delivered { piece, rejected }];
@@ -169,6 +208,10 @@ impl Destination {
                 let refused = self.refused.drain(..);
                 bookings.extend(refused.map(|(piece, refusal)| Booking::Dead { piece, refusal }));
                 return bookings;
+            }
+            Disposition::Retry { why, after: None, pace: Pace::Failed } => {
+                self.word.held = None;
+                return self.suspect(piece, why, said, is_witness);
             }
             Disposition::Retry { why, after, pace } => {
                 self.pieces.push_front(piece);
@@ -191,26 +234,90 @@ impl Destination {
                 // The others are the witness, once they are taken.
                 self.refused.extend(refused);
             }
-            Disposition::Split { why } => match piece.split() {
+            Disposition::Split { why, .. } => match piece.split() {
                 Ok((left, right)) => {
                     self.pieces.push_front(right);
                     self.pieces.push_front(left);
                     self.word.error = Some(why);
                 }
-                Err(piece) => {
-                    let refusal = Refusal { why, status: said.0, answer: said.1 };
-                    self.word.error = Some(refusal.why.clone());
-                    if is_witness {
-                        return vec![Booking::Dead { piece, refusal }];
-                    }
-                    self.refused.push((piece, refusal));
-                    // Poison comes in runs: a witness is looked for where most is left, which is farthest away.
-                    self.pieces.rotate_right(1.min(self.pieces.len()));
-                    if self.refused.len() >= REFUSED_ALONE_MAX {
-                        self.retry_refused();
-                    }
-                }
+                Err(piece) => return self.refuse_alone(piece, why, said, is_witness),
             },
+        }
+        Vec::new()
+    }
+
+    /// Halves requests that are too large or take too long, and lets them grow again slowly while they pass.
+    fn adapt(&mut self, piece: &Piece, answer: &Disposition) {
+        let events = piece.events() as usize;
+        match answer {
+            Disposition::Split { is_too_large: true, .. } => self.batch = (events / 2).max(1),
+            // A slow way is mostly slow whatever is sent.
+            Disposition::Retry { pace: Pace::Slow, .. } if events > BATCH_EVENTS_MIN => {
+                self.batch = (events / 2).max(BATCH_EVENTS_MIN);
+            }
+            Disposition::Ack { .. } if events >= self.batch => {
+                self.batch = (self.batch + self.batch / 8 + 1).min(self.events_max);
+            }
+            _ => {}
+        }
+    }
+
+    /// The receiver does not take this event, which stands alone.
+    fn refuse_alone(
+        &mut self,
+        piece: Piece,
+        why: String,
+        said: (u16, Vec<u8>),
+        is_witness: bool,
+    ) -> Vec<Booking> {
+        let refusal = Refusal { why, status: said.0, answer: said.1 };
+        self.word.error = Some(refusal.why.clone());
+        if is_witness {
+            return vec![Booking::Dead { piece, refusal }];
+        }
+        self.refused.push((piece, refusal));
+        // Poison comes in runs: a witness is looked for where most is left, which is farthest away.
+        self.pieces.rotate_right(1.min(self.pieces.len()));
+        if self.refused.len() >= REFUSED_ALONE_MAX {
+            self.retry_refused();
+        }
+        Vec::new()
+    }
+
+    /// The receiver failed at a piece. That is mostly its own trouble, and waited for; but where a piece fails again
+    /// and again while another passes, the cause is in it, and it is divided as if it had been refused.
+    fn suspect(&mut self, piece: Piece, why: String, said: (u16, Vec<u8>), is_witness: bool) -> Vec<Booking> {
+        let suspicion = self.suspicion.get_or_insert_default();
+        suspicion.failures += 1;
+        let is_repeated = suspicion.failures >= FAILURES_MAX;
+        let (passed, was_at_bottom) = (suspicion.passed, suspicion.is_at_bottom);
+        let is_alone = piece.events() == 1;
+        if is_alone && passed && is_repeated {
+            suspicion.failures = 0;
+            return self.refuse_alone(piece, why, said, is_witness);
+        }
+        suspicion.is_at_bottom |= is_alone && !passed && is_repeated;
+        let may_divide = passed || is_repeated && !was_at_bottom;
+        match if may_divide { piece.split() } else { Err(piece) } {
+            Ok((left, right)) => {
+                self.pieces.push_front(right);
+                self.pieces.push_front(left);
+                if passed {
+                    suspicion.failures = 0;
+                    self.word.error = Some(why);
+                    return Vec::new();
+                }
+            }
+            Err(piece) => self.pieces.push_front(piece),
+        }
+        if suspicion.is_at_bottom {
+            // Whether anything passes shows at another one.
+            self.pieces.rotate_left(1);
+        }
+        // A person who asks for a try is told when it cannot be known whose fault it is.
+        match self.flushing.is_some() && !was_at_bottom {
+            true => self.word.error = Some(why),
+            false => self.back_off(why, Pace::Failed, None),
         }
         Vec::new()
     }

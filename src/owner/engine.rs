@@ -13,7 +13,7 @@ use super::lock::{self, Ownership};
 use super::settings::Route;
 use crate::block::{Epoch, read_block, single};
 use crate::clock;
-use crate::delivery::{Courier, Damage, Job, Parcel, Report};
+use crate::delivery::{Courier, Damage, Job, Parcel, Report, Sleep};
 use crate::error::{Error, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::oldest;
@@ -43,6 +43,7 @@ pub(super) struct Engine {
     keeper: Keeper,
     /// Bytes of blocks that a destination may be owed before intake waits.
     owed_bytes_max: u64,
+    sleep: Sleep,
     /// When writers were last asked to let go of what they have.
     turned_at: Option<Instant>,
     pub(super) requests: u64,
@@ -83,6 +84,7 @@ impl Engine {
             next_job: 0,
             keeper: Keeper::new(quota),
             owed_bytes_max: OWED_BYTES.min(quota.journal_bytes()),
+            sleep: Sleep::new(clock::monotonic(), clock::wall_micros()),
             turned_at: None,
             requests: 0,
             bytes: 0,
@@ -98,6 +100,9 @@ impl Engine {
             busy = true;
         }
         let now = clock::monotonic();
+        if self.sleep.look(now, clock::wall_micros()) {
+            self.destinations.iter_mut().for_each(Destination::wake);
+        }
         self.ask_for_turn(now);
         let wanted = self.wants_more();
         self.spool.exchange_milestones(false)?;
@@ -168,7 +173,7 @@ impl Engine {
             return Ok(false);
         }
         let (events, bytes) = self.spool.owed(destination.number);
-        let events_max = destination.events_max;
+        let events_max = destination.batch();
         let full = events >= events_max as u64 || bytes >= BATCH_BLOCK_BYTES_MAX;
         let piece = destination.next_piece();
         if piece.is_none() && more && !full {
@@ -184,7 +189,7 @@ impl Engine {
             }
             return Ok(false);
         };
-        // A block may have more events than a request of the format.
+        // A block may have more events than a request.
         let (piece, rest) = piece.take(events_max as u64);
         rest.into_iter().for_each(|rest| destination.put_back(rest));
         let mut parcels = Vec::with_capacity(piece.0.len());

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::common::receiver::nobody_listens;
 use super::common::{Home, installed};
-use super::{EVENTS, Running, agent, ask, by_id, enqueue, event, eventually, get};
+use super::{EVENTS, Running, agent, ask, by_id, enqueue, event, eventually, get, time};
 
 const TABLE: &str = "CREATE TABLE events (id String, time String, name String, device_id String, number UInt64, \
     least Int64, ok UInt8, seconds Float64, text String, empty String, product_version String) \
@@ -59,7 +59,8 @@ impl ClickHouse {
     }
 
     fn query(&self, query: &str) -> String {
-        let (status, said) = ask(agent().post(format!("http://{}/", self.address)), query);
+        let numbers = "output_format_json_quote_64bit_integers=0";
+        let (status, said) = ask(agent().post(format!("http://{}/?{numbers}", self.address)), query);
         assert_eq!(status, 200, "{said}");
         said
     }
@@ -70,9 +71,7 @@ impl ClickHouse {
 
     /// What it has stored, by id.
     fn rows(&self) -> std::collections::BTreeMap<String, Value> {
-        let rows = self.query(
-            "SELECT * FROM events FINAL FORMAT JSONEachRow SETTINGS output_format_json_quote_64bit_integers = 0",
-        );
+        let rows = self.query("SELECT * FROM events FINAL FORMAT JSONEachRow");
         by_id(rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect())
     }
 }
@@ -103,7 +102,7 @@ fn clickhouse_has_ten_thousand_events_once_however_often_they_are_sent() {
     let device_id = &home.status()["device_id"];
     for (id, row) in &rows {
         let sent = &peeked[id];
-        assert_eq!((&row["name"], &row["time"]), (&sent["name"], &sent["time"]));
+        assert_eq!((&row["name"], time(row)), (&sent["name"], time(sent)));
         assert_eq!((&row["device_id"], &row["product_version"]), (device_id, &json!("1.4.0")));
         for key in ["number", "least", "text", "empty"] {
             assert_eq!(row[key], sent["properties"][key], "{key}");
@@ -114,4 +113,34 @@ fn clickhouse_has_ten_thousand_events_once_however_often_they_are_sent() {
         let (read, was) = (seconds(row), seconds(&sent["properties"]));
         assert!((read - was).abs() <= was * 1e-14, "{read} {was}");
     }
+}
+
+#[test]
+fn a_row_that_clickhouse_cannot_read_is_a_dead_letter_and_all_others_are_stored() {
+    let home = Home::new();
+    let Some(server) = ClickHouse::start(&home) else { return };
+    let poison = EVENTS / 2;
+    let peeked = enqueue(
+        &home,
+        (0..=EVENTS).map(|number| match number == poison {
+            true => json!({ "name": "job.finished", "properties": { "number": "poison" } }),
+            false => event(number),
+        }),
+    );
+    // What it answers looks like a failure of its own.
+    let (status, said) = ask(agent().post(server.insert()), r#"{"number":"poison"}"#);
+    assert_eq!(status, 500, "{said}");
+
+    let (exit, report) = home.flush(&server.insert(), &["--format", "ndjson"]);
+    let dead = (&report["delivered"], &report["dead"]);
+    assert_eq!((exit, dead), (0, (&json!(EVENTS), &json!(1))), "{report}");
+    assert_eq!(server.count(), EVENTS);
+    let dead = home.json(&["dead", "list"])["dead"].clone();
+    assert_eq!(dead.as_array().unwrap().len(), 1, "{dead}");
+    assert_eq!(dead[0]["event"]["properties"]["number"], "poison");
+    assert_eq!(dead[0]["status"], 500);
+    assert!(dead[0]["answer"].as_str().unwrap().contains("Cannot parse input"), "{dead}");
+    let dead = dead[0]["event"]["id"].as_str().unwrap();
+    let rows = server.rows();
+    assert!(rows.keys().eq(peeked.keys().filter(|id| *id != dead)));
 }

@@ -111,3 +111,8 @@ fn by_id(events: Vec<Value>) -> BTreeMap<String, Value> {
     assert_eq!(events.len(), count, "each once");
     events
 }
+
+/// When an event happened, however many digits a receiver makes of it.
+fn time(event: &Value) -> jiff::Timestamp {
+    event["time"].as_str().unwrap().parse().unwrap()
+}

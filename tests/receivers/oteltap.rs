@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::common::receiver::{nobody_listens, url};
 use super::common::{Home, installed};
-use super::{EVENTS, Running, enqueue, event, eventually, listens};
+use super::{EVENTS, Running, by_id, enqueue, event, eventually, listens};
 
 #[test]
 fn oteltap_reads_ten_thousand_events_as_they_were_enqueued() {
@@ -29,6 +29,27 @@ fn oteltap_reads_ten_thousand_events_as_they_were_enqueued() {
         whole.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect::<Vec<_>>()
     };
     eventually("oteltap has read all", || read().len() as u64 >= EVENTS);
-    println!("{}", read()[0]);
-    assert_eq!(peeked.len(), 0);
+    let read = by_id(read().iter().map(as_peeked).collect());
+    assert!(read.keys().eq(peeked.keys()));
+    for (id, read) in &read {
+        let sent = &peeked[id];
+        assert_eq!((&read["name"], &read["properties"]), (&sent["name"], &sent["properties"]));
+        let time: jiff::Timestamp = sent["time"].as_str().unwrap().parse().unwrap();
+        assert_eq!(read["time"], time.as_nanosecond().to_string());
+    }
+}
+
+/// A log record as it prints it, as `peek` shows an event.
+fn as_peeked(record: &Value) -> Value {
+    let value = |any: &Value| match any["intValue"].as_str() {
+        Some(number) => json!(number.parse::<i64>().unwrap()),
+        None => any.as_object().unwrap().values().next().unwrap().clone(),
+    };
+    let attributes = record["attributes"].as_array().unwrap().iter();
+    let mut properties: Map<String, Value> =
+        attributes.map(|pair| (pair["key"].as_str().unwrap().to_owned(), value(&pair["value"]))).collect();
+    let id = properties.remove("log.record.uid");
+    json!({
+        "id": id, "name": record["eventName"], "time": record["timeUnixNano"], "properties": properties,
+    })
 }

@@ -31,7 +31,8 @@ impl Rotel {
             .args(["--otlp-http-endpoint", &address.to_string(), "--otlp-grpc-endpoint", &grpc.to_string()])
             .args(["--exporter", "otlp", "--otlp-exporter-protocol", "http"])
             .args(["--otlp-exporter-endpoint", behind.url().strip_suffix("/v1/logs").unwrap()])
-            .args(["--debug-log", "logs", "--debug-log-verbosity", "basic"]);
+            // A batch of its own loses the resource where it is divided.
+            .arg("--disable-batching");
         let rotel = Self { _process: Running::start(home, "rotel", &mut command), address, behind };
         eventually("Rotel listens", || listens(address));
         Some(rotel)

@@ -1,5 +1,7 @@
 //! One request after the other, to receivers that mostly behave badly.
 
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 use super::*;
@@ -124,4 +126,80 @@ fn an_interrupt_ends_what_was_begun_and_nothing_later() {
     let late = transport.post(&early, &request(LONG));
     assert_eq!(late.unwrap_err(), NoAnswer::Interrupted);
     assert_eq!(post(&transport).unwrap().status, 200);
+}
+
+/// A byte now and then, for ever.
+fn trickle(stream: &mut TcpStream) -> io::Result<()> {
+    loop {
+        stream.write_all(b"x")?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_answer_that_does_not_come_to_its_head_costs_one_time_out() {
+    let strange: [(&str, fn(&mut TcpStream) -> io::Result<()>); 5] = [
+        ("took too long", |_| Ok(())),
+        ("took too long", trickle_head),
+        ("took too long", |stream| stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le")),
+        ("", |stream| stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n\0\x01\xff")),
+        ("", |stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+            loop {
+                stream.write_all(b"X-More: and more and more and more\r\n")?;
+            }
+        }),
+    ];
+    fn trickle_head(stream: &mut TcpStream) -> io::Result<()> {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nX-More: ")?;
+        trickle(stream)
+    }
+    let receiver = Receiver::start(strange.map(|(_, does)| Reply::Does(does)));
+    let transport = transport(&receiver);
+    for (says, _) in strange {
+        let outcome = transport.post(&transport.call(), &request(Duration::from_millis(300)));
+        let why = outcome.unwrap_err().to_string();
+        assert!(why.contains(says), "{why}");
+    }
+    assert_eq!(receiver.requests().len(), 5);
+}
+
+#[test]
+fn a_body_that_does_not_come_to_its_end_changes_nothing() {
+    let strange: [fn(&mut TcpStream) -> io::Result<()>; 3] = [
+        |stream| stream.write_all(b"HTTP/1.1 429 X\r\nRetry-After: 7\r\nContent-Length: 9\r\n\r\nhalf"),
+        |stream| {
+            stream.write_all(b"HTTP/1.1 429 X\r\nRetry-After: 7\r\n\r\n")?;
+            trickle(stream)
+        },
+        |stream| {
+            stream.write_all(b"HTTP/1.1 429 X\r\nRetry-After: 7\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        },
+    ];
+    let receiver = Receiver::start(strange.map(Reply::Does));
+    let transport = transport(&receiver);
+    for _ in strange {
+        let answer = transport.post(&transport.call(), &request(Duration::from_millis(300))).unwrap();
+        assert_eq!((answer.status, answer.retry_after), (429, Some(Duration::from_secs(7))));
+    }
+}
+
+#[test]
+fn who_takes_nothing_or_never_says_a_word_of_tls_costs_one_time_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let short = Duration::from_millis(300);
+    let post = |url: String, body: &[u8]| {
+        let transport =
+            Transport::new(&Endpoint::parse(&url, false).unwrap(), Vec::new(), &Network::new()).unwrap();
+        transport.post(&transport.call(), &Request { body, ..request(short) }).unwrap_err().to_string()
+    };
+    // More than the kernel keeps for somebody who does not read.
+    let why = post(format!("http://{address}/"), &vec![0; 64 << 20]);
+    assert!(why.contains("took too long"), "{why}");
+    #[cfg(feature = "tls")]
+    {
+        let why = post(format!("https://{address}/"), b"body");
+        assert!(why.contains("took too long"), "{why}");
+    }
 }

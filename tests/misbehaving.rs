@@ -1,0 +1,106 @@
+//! A receiver that misbehaves in every way there is, and senders that are killed at any moment: in the end each event
+//! is delivered, once by its id, or is a dead letter, and the books balance.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use common::dice::Dice;
+use common::receiver::{Receiver, Reply, Request};
+use common::worker::{self, Does, Worker, by_number};
+use common::{Home, dice};
+
+/// The worker that is killed.
+#[test]
+#[ignore = "a process that other tests start and kill"]
+fn worker() {
+    worker::body();
+}
+
+/// What a receiver refuses for good.
+fn is_poison(number: u64) -> bool {
+    number % 499 == 7
+}
+
+/// A reply for every row of the dispositions, and for each way in which none comes.
+fn misbehave(request: &Request, roll: u64) -> Reply {
+    let json = "Content-Type: application/json\r\n";
+    match roll {
+        0 => Reply::new(408, "", ""),
+        1 => Reply::new(425, "", ""),
+        2 => Reply::new(429, "Retry-After: 0\r\n", ""),
+        3 => Reply::new(500, "", "tired"),
+        4 => Reply::new(502, "", ""),
+        5 => Reply::new(503, "Retry-After: 0\r\n", ""),
+        6 => Reply::new(413, "", ""),
+        7 => Reply::new(401, "", ""),
+        8 => Reply::new(404, "Content-Type: text/html\r\n", "<html>"),
+        9 => Reply::new(302, "Location: /login\r\n", ""),
+        10 => Reply::new(200, "Content-Type: text/html\r\n", "<html>Please log in</html>"),
+        11 => Reply::Close,
+        12 => Reply::Cut,
+        13 => Reply::Slow(Duration::from_millis(50)),
+        _ if request.numbers().into_iter().any(is_poison) => Reply::new(400, json, r#"{"message":"no"}"#),
+        14 => Reply::Torn,
+        _ => Reply::new(200, json, "{}"),
+    }
+}
+
+/// Half of all requests are answered as a receiver should.
+fn misbehaving() -> Receiver {
+    let dice = Mutex::new(Dice::new(7));
+    Receiver::start(move |request| misbehave(request, dice.lock().unwrap().roll(30)))
+}
+
+fn killed(rounds: u64) {
+    let home = Home::new();
+    let receiver = misbehaving();
+    let mut synced = Vec::new();
+    for life in 0..rounds {
+        let mut worker = Worker::start(&home, life, &receiver.url(), Does::Deliver);
+        for _ in 0..1 + dice(20) {
+            worker.wait_for_sync();
+        }
+        synced.extend(worker.kill(20_000));
+    }
+    // Well again, but for what it cannot read. Its settings are the same: what it took before is a witness.
+    let mut flushes = 0;
+    while home.flush(&receiver.url(), &["--timeout", "60s"]).0 != 0 {
+        flushes += 1;
+        assert!(flushes < 500, "it never ends: {}", home.status());
+    }
+
+    let delivered = by_number(receiver.taken());
+    let dead = home.json(&["dead", "list"])["dead"].clone();
+    let dead: Vec<u64> = dead.as_array().unwrap().iter().map(number).collect();
+    let dead_once: BTreeSet<u64> = dead.iter().copied().collect();
+    assert_eq!(dead.len(), dead_once.len(), "an event is dead twice");
+    for number in &synced {
+        match is_poison(*number) {
+            true => assert!(dead_once.contains(number), "{number} is no dead letter"),
+            false => assert!(delivered.contains_key(number), "{number} was synced and is missing"),
+        }
+    }
+    let status = home.status();
+    let ends = status["delivered"].as_u64().unwrap() + status["dead"].as_u64().unwrap();
+    assert_eq!((status["accepted"].as_u64(), &status["dropped"]), (Some(ends), &serde_json::json!({})));
+    assert_eq!(status["dead"], dead.len());
+    println!("{} synced, {} requests, {status}", synced.len(), receiver.requests().len());
+}
+
+fn number(dead: &serde_json::Value) -> u64 {
+    dead["event"]["properties"]["number"].as_u64().unwrap()
+}
+
+#[test]
+fn whatever_a_receiver_does_and_whenever_a_sender_is_killed_each_event_has_one_end() {
+    killed(10);
+}
+
+#[test]
+#[ignore = "slow"]
+fn slow_whatever_a_receiver_does_and_whenever_a_sender_is_killed_each_event_has_one_end() {
+    killed(200);
+}
