@@ -4,7 +4,8 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::dice::Dice;
@@ -41,22 +42,26 @@ fn misbehave(request: &Request, roll: u64) -> Reply {
         10 => Reply::new(200, "Content-Type: text/html\r\n", "<html>Please log in</html>"),
         11 => Reply::Close,
         12 => Reply::Cut,
-        13 => Reply::Slow(Duration::from_millis(50)),
         _ if request.numbers().into_iter().any(is_poison) => Reply::new(400, json, r#"{"message":"no"}"#),
+        13 => Reply::Slow(Duration::from_millis(50)),
         14 => Reply::Torn,
         _ => Reply::new(200, json, "{}"),
     }
 }
 
-/// Half of all requests are answered as a receiver should.
-fn misbehaving() -> Receiver {
-    let dice = Mutex::new(Dice::new(7));
-    Receiver::start(move |request| misbehave(request, dice.lock().unwrap().roll(30)))
+/// Half of all requests are answered as a receiver should, and all of them once it is well again.
+fn misbehaving(is_well: &Arc<AtomicBool>) -> Receiver {
+    let (dice, is_well) = (Mutex::new(Dice::new(7)), is_well.clone());
+    Receiver::start(move |request| match is_well.load(Ordering::SeqCst) {
+        true => misbehave(request, u64::MAX),
+        false => misbehave(request, dice.lock().unwrap().roll(30)),
+    })
 }
 
 fn killed(rounds: u64) {
     let home = Home::new();
-    let receiver = misbehaving();
+    let is_well = Arc::default();
+    let receiver = misbehaving(&is_well);
     let mut synced = Vec::new();
     for life in 0..rounds {
         let mut worker = Worker::start(&home, life, &receiver.url(), Does::Deliver);
@@ -65,12 +70,9 @@ fn killed(rounds: u64) {
         }
         synced.extend(worker.kill(20_000));
     }
-    // Well again, but for what it cannot read. Its settings are the same: what it took before is a witness.
-    let mut flushes = 0;
-    while home.flush(&receiver.url(), &["--timeout", "60s"]).0 != 0 {
-        flushes += 1;
-        assert!(flushes < 500, "it never ends: {}", home.status());
-    }
+    is_well.store(true, Ordering::SeqCst);
+    let (exit, report) = home.flush(&receiver.url(), &["--timeout", "60s"]);
+    assert_eq!(exit, 0, "{report}");
 
     let delivered = by_number(receiver.taken());
     let dead = home.json(&["dead", "list"])["dead"].clone();

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -21,18 +22,23 @@ pub(super) struct Rotel {
 impl Rotel {
     /// `None` where it is not installed.
     pub(super) fn start(home: &Home) -> Option<Self> {
+        let behind = Receiver::good();
+        let to = behind.url().strip_suffix("/v1/logs").unwrap().to_owned();
+        let on = ["otlp", "--otlp-exporter-protocol", "http", "--otlp-exporter-endpoint", &to];
+        // A batch of its own loses the resource where it is divided.
+        Self::exporting(home, behind, &[&on[..], &["--disable-batching"]].concat())
+    }
+
+    fn exporting(home: &Home, behind: Receiver, on: &[&str]) -> Option<Self> {
         let agent = installed("rotel/bin/rotel-agent")?;
         let (address, grpc) = (nobody_listens(), nobody_listens());
-        let behind = Receiver::good();
         let mut command = Command::new(agent);
         command
             .env_clear()
             .arg("start")
             .args(["--otlp-http-endpoint", &address.to_string(), "--otlp-grpc-endpoint", &grpc.to_string()])
-            .args(["--exporter", "otlp", "--otlp-exporter-protocol", "http"])
-            .args(["--otlp-exporter-endpoint", behind.url().strip_suffix("/v1/logs").unwrap()])
-            // A batch of its own loses the resource where it is divided.
-            .arg("--disable-batching");
+            .arg("--exporter")
+            .args(on);
         let rotel = Self { _process: Running::start(home, "rotel", &mut command), address, behind };
         eventually("Rotel listens", || listens(address));
         Some(rotel)
@@ -118,4 +124,35 @@ fn rotel_reads_ten_thousand_events_of_every_kind_of_value() {
         assert_eq!((exit, &report["delivered"]), (0, &json!(EVENTS)), "{report}");
         assert_same(format, &peeked, &rotel.read(EVENTS as usize), &home.status()["device_id"]);
     }
+}
+
+/// The most memory that a process ever had, in KiB; `None` when it has ended.
+fn peak(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+#[test]
+#[ignore = "slow"]
+fn slow_a_million_events_drain_to_rotel_in_constant_memory() {
+    const MILLION: u64 = 1_000_000;
+    let home = Home::with("quota = { bytes = 1073741824 }\n");
+    let Some(rotel) = Rotel::exporting(&home, Receiver::good(), &["blackhole"]) else { return };
+    for _ in 0..10 {
+        home.enqueue(MILLION / 10);
+    }
+    assert_eq!(home.status()["waiting"]["events"], MILLION);
+    let began = Instant::now();
+    let mut flush = home.command(&["flush", "--json", "--timeout", "30m", "--endpoint", &rotel.url()]);
+    let mut flush = flush.stdout(Stdio::null()).spawn().unwrap();
+    let mut most = 0;
+    while flush.try_wait().unwrap().is_none() {
+        most = peak(flush.id()).unwrap_or(most);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    println!("{MILLION} events in {:?}, {most} KiB at most", began.elapsed());
+    assert!(flush.wait().unwrap().success());
+    assert_eq!(home.status()["delivered"], MILLION);
+    assert!(most < 64 * 1024, "{most} KiB");
 }
