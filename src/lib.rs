@@ -68,6 +68,7 @@
 
 mod admission;
 mod block;
+mod bundle;
 mod client;
 mod clock;
 mod consent;
@@ -83,16 +84,19 @@ mod product;
 #[cfg(all(test, target_os = "linux"))]
 mod soak;
 mod spool;
+mod sum;
 
 pub use admission::Refusal;
 pub use block::DropReason;
+pub use bundle::Bundle;
 pub use client::{Client, ClientBuilder, EnqueueError, Heartbeat, Stats};
 pub use delivery::Format;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Limit, Value};
 pub use journal::SyncEvery;
 pub use owner::{
-    Admin, Changed, Checkup, DeadEvent, DeclaredEvent, DestinationStatus, Finding, FlushReport, Forgotten,
-    GuardRule, OwnerStatus, PeekedEvent, Privacy, Remedy, Salvage, Setting, Status, Verdict, Waiting,
+    Admin, Changed, Checkup, DeadEvent, DeclaredEvent, Delivered, DestinationStatus, Exported, Finding,
+    FlushReport, Forgotten, GuardRule, Imported, LineFormat, OwnerStatus, PeekedEvent, Privacy, Receipted,
+    Remedy, Salvage, Selection, Setting, Status, Verdict, Waiting,
 };
 pub use product::{Exit, Mode, Network, Product, ServerInfo};

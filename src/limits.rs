@@ -359,6 +359,32 @@ pub(crate) const DEAD_LETTERS_MAX: usize = 4_096;
 /// Most bytes of a receiver's answer that a dead letter keeps.
 pub(crate) const DEAD_ANSWER_BYTES_MAX: usize = 512;
 
+// ---- bundles ------------------------------------------------------------------------------------
+
+/// What stands before the blocks of a bundle: its summary, which `head` reads.
+pub(crate) const BUNDLE_HEAD_BYTES: usize = 4 * KIB;
+
+/// Bytes of a bundle that are read at once: some of the largest blocks that its reader takes for whole.
+pub(crate) const BUNDLE_READ_BYTES: usize = 256 * KIB;
+
+/// Most origins of one bundle: those of a thousand versions of a product on a host. Bounds the memory of a reader.
+pub(crate) const BUNDLE_ORIGINS_MAX: usize = 4_096;
+
+/// Largest receipt, and largest record of an export or of the imports, that is read: some hundred thousand ranges.
+pub(crate) const RECORD_BYTES_MAX: u64 = 16 * MIB as u64;
+
+/// Exports that were acknowledged or given up and are still known by name, the newest.
+pub(crate) const EXPORTS_ENDED_MAX: usize = 256;
+
+/// How long it is known which events came by a bundle.
+pub(crate) const IMPORTS_KEPT: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// Journals of which it is known, the newest.
+pub(crate) const IMPORTED_JOURNALS_MAX: usize = 100_000;
+
+/// Ranges of one imported journal whose end is kept, the first: more are told as waiting. 10 KiB of the store.
+pub(crate) const CARRIED_RANGES_MAX: usize = 1_024;
+
 // ---- delivery -----------------------------------------------------------------------------------
 
 /// Most events in a request.

@@ -65,7 +65,7 @@ fn is_bare(home: &Home) -> bool {
         let entries = std::fs::read_dir(home.telemetry().join(name)).into_iter().flatten();
         entries.count() == 0
     };
-    ["journals", "taken", "spool", "exports"].into_iter().all(is_empty)
+    ["journals", "taken", "spool", "exports", "imports"].into_iter().all(is_empty)
         && !home.telemetry().join("device_id").exists()
 }
 

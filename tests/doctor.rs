@@ -752,6 +752,38 @@ fn folders_like(path: &Path) -> bool {
 }
 
 #[test]
+fn it_reads_what_is_known_of_bundles_that_left_and_of_bundles_that_came() {
+    let (origin, importer) = (Home::new(), Home::new());
+    origin.enqueue(10);
+    let bundle = origin.path().join("bundle").to_str().unwrap().to_owned();
+    let exported = origin.json(&["export", &bundle]);
+    importer.json(&["import", &bundle]);
+    let left = format!("exports/{}", exported["bundles"][0]["bundle"].as_str().unwrap());
+    let sides = [
+        (&origin, left.as_str(), "what is on a bundle"),
+        (&importer, "imports/known", "what came by bundles"),
+    ];
+    for (home, path, what) in sides {
+        let found = finding(&doctor(home, 0), path).clone();
+        assert_eq!((&found["what"], &found["verdict"]), (&json!(what), &json!("whole")));
+        overwrite(&home.telemetry().join(path));
+        let found = finding(&doctor(home, 1), path).clone();
+        assert_eq!((&found["verdict"], &found["remedy"]), (&json!("damaged"), &json!("none")), "{found}");
+    }
+    // Damaged records are set aside by whoever opens the spool next, and everything goes on.
+    let receiver = Receiver::good();
+    assert_eq!(origin.flush(&receiver.url(), &[]).1["delivered"], 10);
+    assert_eq!(importer.json(&["import", &bundle])["imported"], 10, "nobody knows any more that they came");
+    for (home, path, _) in sides {
+        let checkup = doctor(home, 1);
+        let aside = path_of(&checkup, "what stood in a file's place");
+        assert!(aside.starts_with(&format!("{path}.aside-")), "{aside}");
+        std::fs::remove_file(home.telemetry().join(aside)).unwrap();
+        doctor(home, 0);
+    }
+}
+
+#[test]
 fn beside_a_worker_it_disturbs_nobody_and_gives_the_store_back() {
     in_a_clean_process("beside_a_worker_it_disturbs_nobody_and_gives_the_store_back", || {
         let home = Home::new();

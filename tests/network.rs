@@ -87,8 +87,10 @@ fn a_receiver_is_reached_by_an_address_of_ipv6() {
     assert!(receiver.requests()[0].head.contains(&format!("{address}")));
 }
 
+type Does = fn(&mut TcpStream) -> std::io::Result<()>;
+
 /// Answers each connection in one strange way, once something has come.
-fn strange(answer: fn(&mut TcpStream) -> std::io::Result<()>) -> String {
+fn strange(answer: Does) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -113,7 +115,7 @@ fn for_ever(stream: &mut TcpStream, head: &str, more: &str) -> std::io::Result<(
 
 #[test]
 fn an_answer_without_an_end_costs_no_memory_and_no_event() {
-    let endless: [(&str, fn(&mut TcpStream) -> std::io::Result<()>); 4] = [
+    let endless: [(&str, Does); 4] = [
         ("headers", |stream| for_ever(stream, "HTTP/1.1 503 X\r\n", "X-More: and more\r\n")),
         ("a header", |stream| for_ever(stream, "HTTP/1.1 503 X\r\nX-More: ", "and more")),
         ("a body", |stream| for_ever(stream, "HTTP/1.1 503 X\r\n\r\n", "and more")),

@@ -323,6 +323,15 @@ impl<'a> Block<'a> {
         Address { journal: self.journal, index: self.first + u32::from(bit) }
     }
 
+    /// The same block as one of another origin; its events keep their addresses.
+    pub(crate) fn with_origin(&self, origin: OriginId) -> Vec<u8> {
+        let mut bytes = self.bytes.to_vec();
+        bytes[40..56].copy_from_slice(origin.0.as_bytes());
+        let sum = checksum(&bytes);
+        bytes[8..12].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
     /// The record of an origin, counts or end block.
     pub(crate) fn note<T: DeserializeOwned>(&self) -> Result<T, BlockError> {
         decode_grown(&self.raw()?)

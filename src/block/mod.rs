@@ -35,14 +35,14 @@ mod dropped;
 mod origin;
 
 pub(crate) use address::{Address, Epoch, JournalId, event_id, milestone_id};
-pub(crate) use addresses::{Ranges, ones};
+pub(crate) use addresses::{Addresses, Ranges, ones};
 pub(crate) use builder::{BlockBuilder, part, single};
 pub(crate) use codec::{
-    Block, BlockError, Counts, End, Record, blocks, decode, decode_grown, encode, find_block, read_block,
-    write_note,
+    BLOCK_HEADER_BYTES, Block, BlockError, Counts, End, Record, blocks, decode, decode_grown, encode,
+    find_block, read_block, write_note,
 };
 pub use dropped::DropReason;
-pub(crate) use origin::{Origin, OriginId};
+pub(crate) use origin::{Carried, Origin, OriginId};
 
 use serde::{Deserialize, Serialize};
 

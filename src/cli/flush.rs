@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use milepost::{FlushReport, Format};
+use milepost::{ClientBuilder, FlushReport, Format};
 
 use super::Common;
 use super::network::NetworkArgs;
@@ -15,6 +15,16 @@ use super::output::{DONE, UNDELIVERED, print_json, print_line, thousands};
 
 #[derive(Args)]
 pub(super) struct Flush {
+    #[command(flatten)]
+    target: Target,
+    /// How long it may take
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    timeout: Duration,
+}
+
+/// Where events are delivered to, and how.
+#[derive(Args)]
+pub(super) struct Target {
     /// Where to: the whole URL. Defaults to MILEPOST_ENDPOINT, then to the product's
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
@@ -27,16 +37,14 @@ pub(super) struct Flush {
     headers: Vec<(String, String)>,
     #[command(flatten)]
     network: NetworkArgs,
-    /// How long it may take
-    #[arg(long, default_value = "30s", value_parser = duration)]
-    timeout: Duration,
     /// Send over plain http to other hosts than this one
     #[arg(long)]
     allow_plain_http: bool,
 }
 
-impl Flush {
-    pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
+impl Target {
+    /// A builder for the product that was named, and this target.
+    pub(super) fn builder(&self, common: &Common) -> anyhow::Result<ClientBuilder> {
         let mut builder = common.builder()?.network(self.network.network());
         if let Some(endpoint) = &self.endpoint {
             builder = builder.endpoint(endpoint);
@@ -50,6 +58,13 @@ impl Flush {
         for (name, value) in &self.headers {
             builder = builder.header(name, value);
         }
+        Ok(builder)
+    }
+}
+
+impl Flush {
+    pub(super) fn run(&self, common: &Common) -> anyhow::Result<u8> {
+        let builder = self.target.builder(common)?;
         let stop = stop_on_ctrl_c()?;
         let bar = progress_bar(common.json);
         let report = builder.admin()?.flush(self.timeout, &mut |so_far| {
@@ -64,7 +79,7 @@ impl Flush {
     }
 }
 
-fn print(report: &FlushReport, json: bool) -> anyhow::Result<()> {
+pub(super) fn print(report: &FlushReport, json: bool) -> anyhow::Result<()> {
     if json {
         return print_json(&serde_json::json!({
             "delivered": report.delivered,
@@ -101,7 +116,7 @@ fn print(report: &FlushReport, json: bool) -> anyhow::Result<()> {
 }
 
 /// A bar on a terminal, nothing elsewhere.
-fn progress_bar(json: bool) -> ProgressBar {
+pub(super) fn progress_bar(json: bool) -> ProgressBar {
     if json || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -114,7 +129,7 @@ fn progress_bar(json: bool) -> ProgressBar {
 const TEMPLATE: &str = "{bar:30} {human_pos} of {human_len} events, {per_sec}, {eta} left";
 
 /// A flag that Ctrl-C and SIGTERM set: what is under way is put in order, and it is said what is left.
-fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))?;
@@ -126,7 +141,7 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let span: jiff::SignedDuration = text.parse().map_err(|_| "a time is written as 30s, 500ms or 2m")?;
     Duration::try_from(span).map_err(|_| "a time cannot be negative".into())
 }

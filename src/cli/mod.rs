@@ -3,13 +3,18 @@
 //! Results go to standard output, everything else to standard error. Exit status: 0 done, 1 failed, 2 wrong
 //! usage, 3 refused, 4 not everything was delivered in time.
 
+mod acknowledge;
 mod config;
 mod dead;
+mod deliver;
 mod demo;
 mod doctor;
 mod enqueue;
+mod export;
 mod flush;
 mod forget;
+mod import;
+mod inspect;
 mod logger;
 mod milestone;
 mod network;
@@ -17,6 +22,7 @@ mod output;
 mod peek;
 mod privacy;
 mod purge;
+mod receipt;
 mod status;
 
 use std::io::Read;
@@ -84,6 +90,18 @@ enum Command {
     /// Shows what a receiver refused for good
     #[command(subcommand)]
     Dead(dead::Dead),
+    /// Writes what waits to a bundle: a file that crosses an air gap
+    Export(export::Export),
+    /// Says what is in a bundle, and whether it is whole
+    Inspect(inspect::Inspect),
+    /// Takes in what bundles bring, each event once
+    Import(import::Import),
+    /// Delivers a bundle by itself, and writes a receipt
+    Deliver(deliver::Deliver),
+    /// Writes what became of a bundle's events so far
+    Receipt(receipt::Receipt),
+    /// Does what a receipt says: forgets what was delivered elsewhere
+    Acknowledge(acknowledge::Acknowledge),
     /// Sets what a person sets, and shows it
     #[command(subcommand)]
     Config(config::Config),
@@ -142,6 +160,12 @@ pub(crate) fn run() -> ExitCode {
         Command::Privacy(command) => command.run(common),
         Command::Flush(command) => command.run(common),
         Command::Dead(command) => command.run(common),
+        Command::Export(command) => command.run(common),
+        Command::Inspect(command) => command.run(common),
+        Command::Import(command) => command.run(common),
+        Command::Deliver(command) => command.run(common),
+        Command::Receipt(command) => command.run(common),
+        Command::Acknowledge(command) => command.run(common),
         Command::Config(command) => command.run(common),
         Command::Purge(command) => command.run(common),
         Command::Forget(command) => command.run(common),

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
+/// Something that is done to a connection.
+pub(super) type Does = fn(&mut TcpStream) -> io::Result<()>;
+
 /// What is done with one request.
 pub(super) enum Reply {
     Whole {
@@ -22,7 +25,7 @@ pub(super) enum Reply {
     /// 200, and half of the body that it promised.
     Torn,
     /// Reads the request and does as it is told, until the client has had enough.
-    Does(fn(&mut TcpStream) -> io::Result<()>),
+    Does(Does),
 }
 
 pub(super) struct Request {

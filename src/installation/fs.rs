@@ -131,9 +131,13 @@ pub(crate) fn sync_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a directory with all that is in it, or whatever else stands there.
+/// Removes a directory with all that is in it, or whatever else stands there; if nothing does, that is fine.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
-    if std::fs::symlink_metadata(path)?.is_dir() { std::fs::remove_dir_all(path) } else { remove(path) }
+    let removed = std::fs::symlink_metadata(path).and_then(|found| match found.is_dir() {
+        true => std::fs::remove_dir_all(path),
+        false => std::fs::remove_file(path),
+    });
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Whether a regular file stands there: no link, no pipe, no directory.

@@ -57,11 +57,6 @@ impl Installation {
         self.spool().join(number.to_string())
     }
 
-    /// Which blocks are on which bundle.
-    pub(crate) fn exports(&self) -> PathBuf {
-        self.directory.join("exports")
-    }
-
     pub(crate) fn ledger(&self) -> PathBuf {
         self.directory.join("ledger")
     }
@@ -101,6 +96,16 @@ impl Installation {
         self.directory.join("spawned")
     }
 
+    /// Which events are on which bundle, a file a bundle.
+    pub(crate) fn exports(&self) -> PathBuf {
+        self.directory.join("exports")
+    }
+
+    /// Which events bundles brought, and journals of them that are not yet in their place.
+    pub(crate) fn imports(&self) -> PathBuf {
+        self.directory.join("imports")
+    }
+
     /// Whether anybody ever opened the spool.
     pub(crate) fn has_spool(&self) -> bool {
         self.ledger().exists() || self.spool().exists()
@@ -120,7 +125,7 @@ impl Installation {
         }
         let files =
             ["ledger", "owner.lock", "owner.next", "turn", "spawned", "session"].map(|name| (name, true));
-        let directories = ["journals", "taken", "spool"].map(|name| (name, false));
+        let directories = ["journals", "taken", "spool", "exports", "imports"].map(|name| (name, false));
         let mut strangers = 0;
         for (name, is_file) in files.into_iter().chain(directories) {
             let path = self.directory.join(name);

@@ -12,6 +12,7 @@ use super::peek::{self, Bodies, PeekedEvent};
 use super::privacy::Privacy;
 use super::settings::Settings;
 use super::status::Status;
+use crate::block::read_block;
 use crate::clock;
 use crate::delivery::{Format, Parcel};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,7 +20,7 @@ use crate::installation::{Installation, Milestones};
 use crate::journal::relabel;
 use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
 use crate::product::Quota;
-use crate::spool::{Spool, SpoolError};
+use crate::spool::{Exports, Spool, SpoolError};
 
 /// Looks at an installation's queue and works on it: what a program's own command line needs, and what the
 /// program `milepost` is made of.
@@ -122,7 +123,12 @@ impl Admin {
     /// As [`Admin::peek`].
     pub fn peek_bodies(&self, format: Format, events: u64, show: &mut dyn FnMut(&[u8])) -> Result<()> {
         let mut bodies = Bodies { format, left: events, parcels: Vec::new(), show };
-        self.with_parcels(&mut |parcel| Ok(bodies.add(parcel)))?;
+        let exports = self.existing().map(|found| Exports::read(&found.exports())).unwrap_or_default();
+        self.with_parcels(&mut |mut parcel| {
+            // What is on a bundle is not sent from here.
+            parcel.owed &= read_block(&parcel.block).map_or(u128::MAX, |block| !exports.waiting(&block));
+            Ok(parcel.owed == 0 || bodies.add(parcel))
+        })?;
         bodies.send();
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::block::{Block, Epoch, Kind, Origin};
 use crate::installation::{Installation, fs};
 use crate::journal::{Contents, Found, JournalError, JournalName, oldest};
 use crate::product::Mode;
-use crate::spool::{Books, DEFAULT, DropReason, Ledger, Lost};
+use crate::spool::{Books, DEFAULT, DropReason, Exports, Ledger, Lost};
 
 /// How many times the ledger is read again when it changes meanwhile.
 const TRIES: usize = 20;
@@ -26,6 +26,8 @@ pub(super) struct Census {
     pub(super) trouble: Option<String>,
     /// What is lost, and is not found again in a journal.
     lost: Lost,
+    /// What is on bundles, where that does not count.
+    exports: Option<Exports>,
 }
 
 /// Events in blocks.
@@ -54,9 +56,10 @@ impl Census {
         census
     }
 
-    /// Counts what lies in free journals alone.
+    /// Counts what lies in free journals alone, and is not on a bundle.
     pub(super) fn of_free(installation: &Installation) -> Self {
-        let mut census = Self::default();
+        let exports = Some(Exports::read(&installation.exports()));
+        let mut census = Self { exports, ..Self::default() };
         let directory = installation.journals();
         for name in names(&directory).into_iter().filter(|name| !is_held(installation, name)) {
             census.count(&directory.join(name.to_string()), 0, 0, None, false);
@@ -151,6 +154,9 @@ impl Census {
                     } else {
                         events = self.lost.let_in(&block);
                         self.lost.strike_from(&block, events, &mut self.books);
+                    }
+                    if let Some(exports) = &self.exports {
+                        events &= !exports.waiting(&block);
                     }
                     let events = u64::from(events.count_ones());
                     self.add(&block, events, modes.get(&block.origin).copied(), foreign);

@@ -24,7 +24,7 @@ use crate::limits::{
 use crate::product::Quota;
 use crate::spool::{
     self, DEFAULT, DeadLetter, DropReason, Intake, Keeper, Ledger, Outcome, Owner, Spool, SpoolError, Step,
-    known_device_id, reached,
+    known_device_id, place_imported, reached,
 };
 
 /// How long a report that was interrupted is waited for: one that was connecting may take longer, and is
@@ -60,6 +60,8 @@ impl Engine {
         route: Option<&Route>,
         quota: Quota,
     ) -> Result<Self> {
+        place_imported(installation)
+            .map_err(|error| Error::io("put in place what is in", &installation.imports(), error))?;
         let mended = mend(installation)?;
         let epoch = epoch(installation)?;
         let owner = Owner {

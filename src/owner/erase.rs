@@ -79,7 +79,7 @@ impl Noted {
         let written = ledger.write(&path);
         let mut failed = None;
         for path in &self.files {
-            failed = failed.or(fs::remove_tree(path).err().filter(|error| !is_gone(error)));
+            failed = failed.or(fs::remove_tree(path).err());
         }
         for (directory, path) in &self.directories {
             failed = failed.or(take_away(path, directory, |_| true).err());
@@ -129,9 +129,8 @@ impl Noted {
         let is_aside = |path: &Path| name_of(path).starts_with("ledger.aside-");
         noted.files.extend(entries(installation.directory())?.into_iter().filter(|path| is_aside(path)));
         let mut directories = entries(&installation.spool())?;
-        directories.push(installation.exports());
-        // A file, and with a name that the next epoch has, too.
-        directories.push(installation.session());
+        // With names that the next epoch has, too; the last is a file.
+        directories.extend([installation.exports(), installation.imports(), installation.session()]);
         for path in directories {
             match File::open(&path) {
                 Ok(directory) => noted.directories.push((directory, path)),
@@ -177,7 +176,7 @@ impl Noted {
     fn names(&self, installation: &Installation) -> Vec<String> {
         let all = self.files.iter().chain(self.directories.iter().map(|(_, path)| path));
         let relative = all.filter_map(|path| path.strip_prefix(installation.directory()).ok()?.to_str());
-        relative.filter(|name| *name != "exports").map(str::to_owned).collect()
+        relative.filter(|name| !["exports", "imports"].contains(name)).map(str::to_owned).collect()
     }
 }
 
@@ -209,10 +208,7 @@ fn take_away(path: &Path, noted: &File, is_it: impl Fn(&Path) -> bool) -> io::Re
         renamed => renamed?,
     }
     if fs::is_at(noted, &hidden) && is_it(&hidden) {
-        return match fs::remove_tree(&hidden) {
-            Err(error) if !is_gone(&error) => Err(error),
-            _ => Ok(()),
-        };
+        return fs::remove_tree(&hidden);
     }
     // Somebody was granted it in this very moment.
     match std::fs::hard_link(&hidden, path) {
@@ -289,7 +285,10 @@ mod tests {
         let (_directory, installation) = installation();
         let journal = collect(&installation);
         std::fs::create_dir_all(installation.store(3).join("blobs")).unwrap();
-        std::fs::create_dir(installation.exports()).unwrap();
+        for directory in [installation.exports(), installation.imports()] {
+            std::fs::create_dir(&directory).unwrap();
+            std::fs::write(directory.join("x"), "x").unwrap();
+        }
         for kept in ["milestones.json", "notice_shown", "settings.toml"] {
             std::fs::write(installation.directory().join(kept), "{}").unwrap();
         }

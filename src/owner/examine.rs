@@ -5,14 +5,21 @@ use std::fs::FileType;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
 use super::checkup::{Finding, Remedy, Verdict};
 use super::lock;
 use crate::block::{JournalId, Kind, Ranges, blocks};
 use crate::installation::fs::{self, Locked};
 use crate::installation::{Installation, Milestones, MilestonesError, Session};
 use crate::journal::{Contents, Found, JournalError, JournalName};
-use crate::limits::{EXAMINED_FILES_MAX, LEDGER_BYTES_MAX, STORE_READ_BYTES_MAX};
-use crate::spool::{Held, Ledger, LedgerError, StoreError, check, is_store, is_usable, known_device_id};
+use crate::limits::{EXAMINED_FILES_MAX, LEDGER_BYTES_MAX, RECORD_BYTES_MAX, STORE_READ_BYTES_MAX};
+use crate::spool::{
+    Exports, Held, Imports, Ledger, LedgerError, StoreError, check, is_store, is_usable, known_device_id,
+};
+
+/// The directories in a telemetry directory.
+const FOLDERS: [&str; 5] = ["journals", "taken", "spool", "exports", "imports"];
 
 /// Looks at everything.
 pub(super) fn examine(installation: &Installation) -> Vec<Finding> {
@@ -39,11 +46,13 @@ impl Examiner<'_> {
             findings.push(Finding::new(".".into(), "the telemetry directory", Verdict::Exposed).note(why));
         }
         for entry in self.entries(self.installation.directory(), &mut findings) {
-            let is_folder = matches!(entry.name.as_str(), "journals" | "taken" | "spool");
+            let is_folder = FOLDERS.contains(&entry.name.as_str());
             if is_folder && entry.kind.is_dir() {
                 for inner in self.entries(&entry.path, &mut findings) {
                     findings.push(match entry.name.as_str() {
                         "spool" => self.in_spool(&inner),
+                        "exports" => self.in_exports(&inner),
+                        "imports" => self.in_imports(&inner),
                         folder => self.in_journals(&inner, folder == "taken"),
                     });
                 }
@@ -87,12 +96,7 @@ impl Examiner<'_> {
             "session" => self.file(entry, "a server's session", |finding| {
                 let found =
                     parsed(&entry.path, finding, |text| serde_json::from_str::<Session>(text).is_ok());
-                match found.verdict {
-                    Verdict::Damaged => {
-                        Finding { remedy: Remedy::None, ..found.note("the next heartbeat makes another") }
-                    }
-                    _ => found,
-                }
+                needless(found, "the next heartbeat makes another")
             }),
             "notice_shown" => self.file(entry, "whether the notice was shown", |finding| finding),
             name if fs::is_aside(name) => self.aside(entry, name.starts_with("ledger.")),
@@ -133,6 +137,32 @@ impl Examiner<'_> {
                 self.finding(entry, "a journal being made").judged(verdict)
             }
             _ => self.finding(entry, "a stranger").judged(Verdict::Foreign),
+        }
+    }
+
+    fn in_exports(&self, entry: &Entry) -> Finding {
+        match entry.name.as_str() {
+            name if Uuid::try_parse(name).is_ok() => self.file(entry, "what is on a bundle", |finding| {
+                let found = parsed(&entry.path, finding, Exports::can_read);
+                needless(found, "what is on that bundle is sent from here, too")
+            }),
+            name if fs::is_aside(name) => self.aside(entry, false),
+            name if name.starts_with('.') => {
+                self.finding(entry, "a file being made").judged(Verdict::Leftover)
+            }
+            _ => self.finding(entry, "a stranger").judged(Verdict::Foreign),
+        }
+    }
+
+    fn in_imports(&self, entry: &Entry) -> Finding {
+        match entry.name.as_str() {
+            "known" => self.file(entry, "what came by bundles", |finding| {
+                let found = parsed(&entry.path, finding, Imports::can_read);
+                needless(found, "what came before may come once more")
+            }),
+            name if fs::is_aside(name) => self.aside(entry, false),
+            // Those of an import that is under way or died.
+            _ => self.in_journals(entry, false),
         }
     }
 
@@ -344,11 +374,19 @@ fn counted(path: &Path, mut finding: Finding) -> Finding {
     finding
 }
 
-/// A text that others write and read.
+/// A text of which others know how it has to be.
 fn parsed(path: &Path, finding: Finding, parses: fn(&str) -> bool) -> Finding {
-    match fs::read_to_limit(path, LEDGER_BYTES_MAX) {
+    match fs::read_to_limit(path, LEDGER_BYTES_MAX.max(RECORD_BYTES_MAX)) {
         Ok(bytes) if std::str::from_utf8(&bytes).is_ok_and(parses) => finding,
         Ok(_) => Finding { remedy: Remedy::ByHand, ..finding.judged(Verdict::Damaged) },
         Err(error) => finding.judged(Verdict::Unreadable).note(error),
+    }
+}
+
+/// Where it is damaged, nobody has to do anything about it.
+fn needless(found: Finding, note: &str) -> Finding {
+    match found.verdict {
+        Verdict::Damaged => Finding { remedy: Remedy::None, ..found.note(note) },
+        _ => found,
     }
 }

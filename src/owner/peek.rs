@@ -113,7 +113,8 @@ impl Walk<'_> {
                 let Some(origin) = origins.get(&block.origin).filter(|_| waits).cloned() else { continue };
                 let is_milestone = block.class == Class::Milestone;
                 let is_turn = !name.is_now() || is_milestone == urgent;
-                if !is_turn || is_milestone && !self.is_news(&block) {
+                let counts_here = is_milestone && origin.carried.is_none();
+                if !is_turn || counts_here && !self.is_news(&block) {
                     continue;
                 }
                 let is_carried = block.journal != contents.header.id;

@@ -194,6 +194,7 @@ impl Settings {
                 ephemeral,
                 container: is_container(),
                 library: env!("CARGO_PKG_VERSION").into(),
+                carried: None,
             }
         }
     }

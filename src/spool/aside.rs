@@ -109,10 +109,8 @@ fn keep(installation: &Installation, path: &Path, number: u64) -> Result<(), Spo
 
 /// Copies a store that nobody has open. One with a file that is too large, or with what is no file, is not.
 pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::remove_tree(to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => fs::create_directory(to)?,
-    }
+    fs::remove_tree(to)?;
+    fs::create_directory(to)?;
     for entry in std::fs::read_dir(from)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();

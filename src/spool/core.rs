@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::books::Books;
+use super::carried::Fates;
+use super::exports::Exports;
 use super::keys;
 use super::ledger::{LastWord, Ledger, LedgerError, Mark, Owner, State, Taken};
 use super::lost::Lost;
@@ -54,6 +56,8 @@ pub(crate) struct Spool {
     /// Numbers of the dead letters.
     pub(super) dead: BTreeSet<u64>,
     pub(super) lost: Lost,
+    pub(crate) exports: Exports,
+    pub(crate) fates: Fates,
     pub(super) owner: Owner,
     pub(super) unsaved: Unsaved,
     /// What the ledger on disk says.
@@ -189,6 +193,7 @@ impl Spool {
         self.check_epoch()?;
         changes.insert(keys::META.to_vec(), Some(encode(&self.meta)));
         changes.extend(self.lost.changes());
+        changes.extend(self.fates.changes());
         self.store.apply(changes)?;
         self.unsaved.blocks += blocks;
         self.unsaved.entries += entries;
@@ -348,6 +353,7 @@ impl Spool {
             pairs.insert(keys::origin(*id), Some(encode(&**origin)));
         }
         pairs.extend(self.lost.pairs());
+        pairs.extend(self.fates.pairs());
         let number = self.number + 1;
         let path = self.installation.store(number);
         if let Err(error) = Store::create(&path, self.store.generation() + 1, pairs) {

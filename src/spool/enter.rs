@@ -99,20 +99,26 @@ impl Spool {
             self.skip_to(block.first, taken);
             taken.next = block.first + u32::from(block.count);
         }
-        let Some(mode) = self.origins.get(&block.origin).map(|origin| origin.mode) else {
+        let origin = self.origins.get(&block.origin);
+        let Some((mode, is_carried)) = origin.map(|origin| (origin.mode, origin.carried.is_some())) else {
             self.damage(taken);
             if block.journal == taken.id {
                 self.lose(block.first, taken.next, taken);
             }
             return Ok(());
         };
-        let owed = self.let_in(block, taken, &mut entering.changes);
+        let mut owed = self.let_in(block, taken, &mut entering.changes);
         if owed == 0 {
             return Ok(());
         }
+        if is_carried {
+            self.fates.wait(block, owed);
+        }
         let destination = mode.destination();
         let events = u64::from(owed.count_ones());
+        // Another installation's milestone was reached there, and its heartbeat is none of ours.
         let objection = match block.class {
+            _ if is_carried => None,
             Class::Milestone => (!self.mark(block, entering)).then_some(DropReason::AlreadyReached),
             Class::Latest => {
                 (!self.supersede(block, destination, entering)?).then_some(DropReason::Superseded)
@@ -125,6 +131,10 @@ impl Spool {
         }
         let taken = &mut entering.taken;
         self.accept(taken, destination, events, None);
+        owed &= !self.book_ended(block, owed, destination, taken);
+        if owed == 0 {
+            return Ok(());
+        }
         let sequence = self.meta.next_sequence;
         self.meta.next_sequence += 1;
         let key = EntryKey { destination: self.destination(destination), class: block.class, sequence };
@@ -138,6 +148,10 @@ impl Spool {
         self.queue.add_block(sequence, info);
         let added = self.queue.add_entry(key, owed);
         debug_assert!(added, "the block was added a line above");
+        let held = self.exports.waiting(block);
+        if held & owed != 0 {
+            self.queue.hold(key, held);
+        }
         entering.changes.insert(keys::block(sequence), Some([taken.id.0.as_bytes(), block.bytes].concat()));
         entering.changes.insert(keys::entry(key), Some(owed.to_be_bytes().to_vec()));
         entering.blocks += 1;
@@ -175,6 +189,22 @@ impl Spool {
                 account.drop(reason, events);
             }
         }
+    }
+
+    /// Books those of `owed` events that met an end elsewhere, by what a receipt said of a bundle, and says which.
+    fn book_ended(&mut self, block: &Block<'_>, owed: u128, destination: &str, taken: &mut Taken) -> u128 {
+        let ended: Vec<_> = self.exports.ended(block).collect();
+        ended.into_iter().fold(0, |booked, (events, end)| {
+            let events = events & owed;
+            let count = u64::from(events.count_ones());
+            for account in [self.meta.books.account(destination), taken.books.account(destination)] {
+                match end.reason() {
+                    Some(reason) => account.drop(reason, count),
+                    None => account.delivered += count,
+                }
+            }
+            booked | events
+        })
     }
 
     pub(super) fn damage(&mut self, taken: &mut Taken) {

@@ -57,14 +57,16 @@ impl Intake {
 }
 
 /// Has a spool that nobody has open, and that was purged, begin anew under another device id: with its books and its
-/// milestones, which name nobody. The stores go, and what was set aside of them, of the ledger and of journals.
+/// milestones, which name nobody. The stores go, and what was set aside of them, of the ledger and of journals; and
+/// what is known of bundles that left or came.
 ///
 /// Wherever it is broken off, whoever opens the spool next takes what is left for collected under the old id.
 pub(crate) fn begin_anew(installation: &Installation, device_id: &str) -> Result<(), SpoolError> {
     let path = installation.ledger();
     let old = Ledger::read(&path)?;
-    let spool = installation.spool();
-    fs::remove_tree(&spool).map_err(SpoolError::io("remove", &spool))?;
+    for directory in [installation.spool(), installation.exports(), installation.imports()] {
+        fs::remove_tree(&directory).map_err(SpoolError::io("remove", &directory))?;
+    }
     let ledgers_name =
         |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ledger"));
     let aside = fs::files_aside(installation.directory()).into_iter().filter(ledgers_name);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::carried::Fates;
 use super::core::{META_VERSION, Meta};
 use super::keys::{self, EntryKey, Key};
 use super::ledger::{Mark, Taken};
@@ -21,6 +22,7 @@ pub(super) struct Found {
     marks: BTreeMap<String, Mark>,
     dead: BTreeSet<u64>,
     lost: Lost,
+    fates: Fates,
 }
 
 /// What a store holds whose pairs all make sense together.
@@ -32,6 +34,7 @@ pub(super) struct Inventory {
     pub(super) marks: BTreeMap<String, Mark>,
     pub(super) dead: BTreeSet<u64>,
     pub(super) lost: Lost,
+    pub(super) fates: Fates,
 }
 
 impl Found {
@@ -58,8 +61,8 @@ impl Found {
         if queue.has_block_without_entry() {
             return Err("nobody is owed a block");
         }
-        let Self { taken, origins, marks, dead, lost, .. } = self;
-        Ok(Inventory { meta, taken, queue, origins, marks, dead, lost })
+        let Self { taken, origins, marks, dead, lost, fates, .. } = self;
+        Ok(Inventory { meta, taken, queue, origins, marks, dead, lost, fates })
     }
 
     /// Reads a pair. `Err` says what cannot be read.
@@ -83,7 +86,7 @@ impl Found {
                 self.taken.insert(taken.id, taken);
             }
             Key::Origin => {
-                let origin: Origin = decode(value).map_err(|_| unreadable("an origin"))?;
+                let origin: Origin = decode_grown(value).map_err(|_| unreadable("an origin"))?;
                 self.origins.insert(origin.id(), origin.into());
             }
             Key::Mark(name) => {
@@ -95,6 +98,10 @@ impl Found {
             Key::Lost(journal) => {
                 let missing = decode(value).map_err(|_| unreadable("what is lost"))?;
                 self.lost.read(journal, missing);
+            }
+            Key::Carried(journal) => {
+                let fate = decode(value).map_err(|_| unreadable("what became of a bundle's events"))?;
+                self.fates.read(journal, fate);
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ use super::books::DropReason;
 use super::core::{Spool, SpoolError};
 use super::keys;
 use super::ledger::Taken;
+use super::settle::Outcome;
 use super::step::{Step, reached};
 use super::store::Changes;
 use crate::block::{Counts, Epoch, JournalId, Kind, Origin, encode};
@@ -246,7 +247,8 @@ impl Spool {
             // What the product's own code reached meanwhile is not reached again.
             self.exchange_milestones(true)?;
         }
-        if !local_too && !name.is_now() && stays(&contents) {
+        let stays = || self.exports.keep_in_place(&contents).unwrap_or_else(|| stays(&contents));
+        if !local_too && !name.is_now() && stays() {
             return Ok(Took::Staying);
         }
         let is_of_before = self.is_of_before(contents.header.epoch)?;
@@ -312,9 +314,13 @@ impl Spool {
                 Found::Block { block, .. } if block.kind == Kind::Events => {
                     let known = modes.get(&block.origin).copied();
                     let mode = known.or_else(|| Some(self.origins.get(&block.origin)?.mode));
-                    let events = u64::from(self.let_in(&block, &mut taken, &mut changes).count_ones());
+                    let let_in = self.let_in(&block, &mut taken, &mut changes);
+                    let events = u64::from(let_in.count_ones());
                     self.accept(&mut taken, mode.unwrap_or_default().destination(), events, Some(reason));
                     discarded += events;
+                    if block.journal != taken.id {
+                        self.fates.end(&block, let_in, &Outcome::Dropped(reason));
+                    }
                 }
                 Found::Block { block, .. } if block.kind == Kind::Origin => {
                     if let Ok(origin) = block.note::<Origin>() {

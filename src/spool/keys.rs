@@ -10,6 +10,7 @@
 //! 6 name                               a milestone that was reached: Mark
 //! 7 number                             DeadLetter
 //! 8 journal id                         what is lost of it: Missing
+//! 9 journal id                         what became of its events, where a bundle brought them: Fate
 //! ```
 //!
 //! Numbers are big endian, so that the order of keys is the order of delivery.
@@ -26,6 +27,7 @@ const ORIGIN: u8 = 5;
 const MARK: u8 = 6;
 const DEAD: u8 = 7;
 const LOST: u8 = 8;
+const CARRIED: u8 = 9;
 
 /// What a destination is owed of one block. Ordered as delivered: milestones first, then by age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +47,7 @@ pub(super) enum Key<'a> {
     Mark(&'a str),
     Dead(u64),
     Lost(JournalId),
+    Carried(JournalId),
 }
 
 pub(super) fn block(sequence: u64) -> Vec<u8> {
@@ -79,6 +82,10 @@ pub(super) fn lost(id: JournalId) -> Vec<u8> {
     named(LOST, id.0.as_bytes())
 }
 
+pub(super) fn carried(id: JournalId) -> Vec<u8> {
+    named(CARRIED, id.0.as_bytes())
+}
+
 /// Reads a key back; `None` where it is none of ours.
 pub(super) fn read(key: &[u8]) -> Option<Key<'_>> {
     let (kind, rest) = key.split_first()?;
@@ -100,6 +107,7 @@ pub(super) fn read(key: &[u8]) -> Option<Key<'_>> {
         MARK => std::str::from_utf8(rest).ok().map(Key::Mark),
         DEAD => number(rest).map(Key::Dead),
         LOST => Uuid::from_slice(rest).ok().map(|id| Key::Lost(JournalId(id))),
+        CARRIED => Uuid::from_slice(rest).ok().map(|id| Key::Carried(JournalId(id))),
         _ => None,
     }
 }

@@ -1,5 +1,5 @@
 //! Latest-only events: of those with one name a destination is owed the newest, whoever wrote it and in whatever
-//! order journals are taken in. What is with a courier stays.
+//! order journals are taken in. What is with a courier stays, and what is on a bundle.
 
 use super::books::DropReason;
 use super::core::{Spool, SpoolError};
@@ -27,7 +27,7 @@ impl Spool {
     ) -> Result<bool, SpoolError> {
         let Some(key) = self.latest_key(block) else { return Ok(true) };
         let number = self.destination(destination);
-        for (lease, is_leased) in self.queue.latest(number) {
+        for (lease, stays) in self.queue.latest(number) {
             let Some(known) = self.block_of(lease, &entering.changes)? else { continue };
             let Ok(known) = read_block(&known) else { continue };
             if self.latest_key(&known).is_none_or(|known| known != key) {
@@ -36,7 +36,7 @@ impl Spool {
             if known.time > block.time {
                 return Ok(false);
             }
-            if !is_leased {
+            if !stays {
                 self.drop_superseded(lease, destination, entering);
             }
         }

@@ -180,11 +180,7 @@ impl Ledger {
             None => name.starts_with("ledger.aside-"),
         };
         for name in self.erased.iter().filter(is_ours) {
-            let path = installation.directory().join(name);
-            match fs::remove_tree(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            fs::remove_tree(&installation.directory().join(name))?;
         }
         Ok(())
     }

@@ -18,11 +18,14 @@
 
 mod aside;
 mod books;
+mod carried;
 mod core;
 mod dead;
 mod enter;
+mod exports;
 mod forget;
 mod found;
+mod imports;
 mod intake;
 mod keys;
 mod latest;
@@ -47,7 +50,9 @@ pub(crate) use crate::product::{DEFAULT, LOCAL};
 pub(crate) use aside::is_store;
 pub(crate) use books::{Account, Books, DropReason};
 pub(crate) use core::{DeadLetter, Spool, SpoolError};
+pub(crate) use exports::{Export, Exports};
 pub(crate) use forget::begin_anew;
+pub(crate) use imports::{Imports, place_imported};
 pub(crate) use intake::Intake;
 pub(crate) use ledger::{LastWord, Ledger, LedgerError, Owner, known_device_id};
 pub(crate) use lost::Lost;

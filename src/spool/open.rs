@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::books::{Books, DropReason};
 use super::core::{Meta, Spool, SpoolError, Unsaved};
+use super::exports::Exports;
 use super::found::{Found, Inventory};
 use super::keys;
 use super::ledger::{Ledger, LedgerError, Mark, Owner, State, Taken};
@@ -62,6 +63,9 @@ impl Spool {
         spool.write_ledger(State::Open)?;
         spool.count_damage(u64::from(ledger_was_damaged))?;
         spool.find_taken()?;
+        if spool.exports.has_waiting() {
+            spool.hold_exported()?;
+        }
         Ok(spool)
     }
 
@@ -372,7 +376,7 @@ fn assemble(
     let device_id = stands_there.filter(|id| Epoch::of(id) == epoch);
     // One that came meanwhile is another: that shows before the first transaction.
     let identity = installation.identity(device_id.clone());
-    let Inventory { meta, taken, queue, origins, marks, dead, lost } = inventory;
+    let Inventory { meta, taken, queue, origins, marks, dead, lost, fates } = inventory;
     Spool {
         installation: installation.clone(),
         epoch,
@@ -389,6 +393,8 @@ fn assemble(
         exchange: Exchange::default(),
         dead,
         lost,
+        exports: Exports::read(&installation.exports()),
+        fates,
         owner,
         unsaved: Unsaved::default(),
         words: ledger.destinations.clone(),

@@ -12,7 +12,7 @@ use crate::block::{Class, JournalId, OriginId};
 pub(super) struct Queue {
     entries: BTreeMap<EntryKey, Entry>,
     blocks: HashMap<u64, BlockInfo>,
-    /// Bytes of blocks and events that each destination is owed.
+    /// Bytes of blocks and events that each destination is owed, and that a courier may get.
     owed: HashMap<u16, Owed>,
 }
 
@@ -20,6 +20,15 @@ pub(super) struct Queue {
 struct Entry {
     owed: u128,
     leased: bool,
+    /// Those of them that are on a bundle: no courier gets them.
+    held: u128,
+}
+
+impl Entry {
+    /// What a courier may get.
+    fn free(&self) -> u128 {
+        self.owed & !self.held
+    }
 }
 
 /// What is known of a block without reading it.
@@ -81,7 +90,7 @@ impl Queue {
         let sum = self.owed.entry(key.destination).or_default();
         sum.events += u64::from(owed.count_ones());
         sum.bytes += u64::from(info.bytes);
-        self.entries.insert(key, Entry { owed, leased: false });
+        self.entries.insert(key, Entry { owed, leased: false, held: 0 });
         true
     }
 
@@ -95,15 +104,16 @@ impl Queue {
     pub(super) fn lease(&mut self, destination: u16, events_max: usize, bytes_max: u64) -> Vec<Lease> {
         let (mut events, mut bytes) = (0, 0);
         let mut leases = Vec::new();
-        for (key, entry) in self.entries.range_mut(range(destination)).filter(|(_, entry)| !entry.leased) {
+        let of_destination = self.entries.range_mut(range(destination));
+        for (key, entry) in of_destination.filter(|(_, entry)| !entry.leased && entry.free() != 0) {
             let size = self.blocks.get(&key.sequence).map_or(0, |info| u64::from(info.bytes));
-            events += entry.owed.count_ones() as usize;
+            events += entry.free().count_ones() as usize;
             bytes += size;
             if !leases.is_empty() && (events > events_max || bytes > bytes_max) {
                 break;
             }
             entry.leased = true;
-            leases.push(Lease { key: *key, events: entry.owed });
+            leases.push(Lease { key: *key, events: entry.free() });
         }
         leases
     }
@@ -115,19 +125,34 @@ impl Queue {
         }
     }
 
+    /// Says which events of a block are on a bundle: these wait, and no courier gets them.
+    pub(super) fn hold(&mut self, key: EntryKey, events: u128) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let bytes = self.blocks.get(&key.sequence).map_or(0, |info| u64::from(info.bytes));
+        let before = entry.free();
+        entry.held = events & entry.owed;
+        let after = entry.free();
+        let sum = self.owed.entry(key.destination).or_default();
+        sum.events = sum.events - u64::from(before.count_ones()) + u64::from(after.count_ones());
+        sum.bytes = sum.bytes - if before == 0 { 0 } else { bytes } + if after == 0 { 0 } else { bytes };
+    }
+
     /// Removes events of an entry. `None` when there is no such entry.
     pub(super) fn remove(&mut self, lease: Lease) -> Option<Removed> {
         let Lease { key, events } = lease;
         let entry = self.entries.get_mut(&key)?;
         let info = self.blocks.get_mut(&key.sequence)?;
         let removed = u64::from((entry.owed & events).count_ones());
+        let before = entry.free();
         entry.owed &= !events;
-        let left = entry.owed;
+        let (left, after) = (entry.owed, entry.free());
         let sum = self.owed.entry(key.destination).or_default();
-        sum.events -= removed;
+        sum.events -= u64::from((before & !after).count_ones());
+        if before != 0 && after == 0 {
+            sum.bytes -= u64::from(info.bytes);
+        }
         if left == 0 {
             self.entries.remove(&key);
-            sum.bytes -= u64::from(info.bytes);
             info.owners -= 1;
         }
         let (info, block_is_gone) = (*info, info.owners == 0);
@@ -143,11 +168,12 @@ impl Queue {
         free.map(|(key, entry)| Lease { key: *key, events: entry.owed }).collect()
     }
 
-    /// What a destination is owed of latest-only events, and whether that is leased.
+    /// What a destination is owed of latest-only events, and whether that stays: it is with a courier or on a bundle.
     pub(super) fn latest(&self, destination: u16) -> Vec<(Lease, bool)> {
         let key = |sequence| EntryKey { destination, class: Class::Latest, sequence };
         let entries = self.entries.range(key(0)..=key(u64::MAX));
-        entries.map(|(key, entry)| (Lease { key: *key, events: entry.owed }, entry.leased)).collect()
+        let stays = |entry: &Entry| entry.leased || entry.held != 0;
+        entries.map(|(key, entry)| (Lease { key: *key, events: entry.owed }, stays(entry))).collect()
     }
 
     pub(super) fn owed(&self, destination: u16) -> Owed {

@@ -14,7 +14,7 @@ use super::settle::Outcome;
 use crate::block::{Class, JournalId};
 use crate::clock;
 use crate::installation::{Installation, fs};
-use crate::journal::{Cut, Excess, JournalName, Loud, LoudJournal, Meter, cut, has_only, oldest};
+use crate::journal::{Contents, Cut, Excess, JournalName, Loud, LoudJournal, Meter, cut, has_only, oldest};
 use crate::limits::{QUOTA_DROPS_MAX, QUOTA_LOOK_EVERY};
 use crate::product::{Drops, Quota};
 
@@ -129,6 +129,10 @@ impl Spool {
             return self.evict(id, intake, DropReason::Quota);
         }
         let path = self.installation.journals().join(name.to_string());
+        // What is cut gets other addresses, and no receipt would know them.
+        if Contents::open(&path).is_ok_and(|contents| self.exports.has_some_of(&contents)) {
+            return self.take_and_discard(name, DropReason::Quota);
+        }
         match cut(&path, self.epoch, Cut::Named(loud), DropReason::Quota) {
             Ok(Some(out)) if out.left == 0 => self.take_and_discard(name, DropReason::Quota),
             Ok(out) => Ok(out.is_some_and(|out| out.removed > 0)),

@@ -17,9 +17,7 @@ use super::ledger::{Mark, State};
 use super::step::{Step, reached};
 use super::store::Changes;
 use super::view::View;
-use crate::block::{
-    Block, JournalId, Kind, Origin, OriginId, Ranges, blocks, decode, encode, part, read_block,
-};
+use crate::block::{Block, JournalId, Kind, Origin, OriginId, Ranges, blocks, encode, part, read_block};
 use crate::installation::fs::{self, Locked};
 use crate::journal::{Carrier, Contents, JournalError, JournalName, oldest};
 use crate::limits::STORE_READ_BYTES_MAX;
@@ -272,6 +270,6 @@ impl Spool {
 fn origins_in(bytes: &[u8], device_id: &str) -> HashMap<OriginId, Arc<Origin>> {
     let begin = encode(&device_id);
     let places = bytes.windows(begin.len()).enumerate().filter(|(_, window)| *window == begin);
-    let origins = places.filter_map(|(at, _)| decode::<Origin>(&bytes[at..]).ok());
+    let origins = places.flat_map(|(at, _)| Origin::at_start_of(&bytes[at..]));
     origins.map(|origin| (origin.id(), origin.into())).collect()
 }

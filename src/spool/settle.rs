@@ -34,6 +34,7 @@ impl Spool {
             let mut blocks = 0;
             for lease in portion {
                 self.queue.release(lease.key);
+                self.note_fate(lease, outcome)?;
                 let Some(removed) = self.queue.remove(*lease) else { continue };
                 blocks += u32::from(removed.block_is_gone);
                 let refused = rejected.min(removed.events);

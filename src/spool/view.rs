@@ -11,7 +11,7 @@ use super::keys::{self, Key};
 use super::ledger::{Ledger, Mark, Taken};
 use super::queue::Lease;
 use super::store::{Store, StoreError, is_spoiled};
-use crate::block::{Address, Block, Epoch, JournalId, Origin, OriginId, decode, read_block};
+use crate::block::{Address, Block, Epoch, JournalId, Origin, OriginId, decode, decode_grown, read_block};
 use crate::installation::Installation;
 
 /// What a store says of which all pairs add up. It was true once.
@@ -71,14 +71,14 @@ impl View {
                 self.entered.extend(taken.map(|taken| (taken.id, taken.next)));
             }
             Some(Key::Origin) => {
-                let origin = decode::<Origin>(value).ok();
+                let origin = decode_grown::<Origin>(value).ok();
                 self.origins.extend(origin.map(|origin| (origin.id(), Arc::new(origin))));
             }
             Some(Key::Mark(name)) => {
                 self.marks.extend(decode(value).ok().map(|mark| (name.to_owned(), mark)));
             }
             Some(Key::Dead(_)) => self.dead.extend(decode::<DeadLetter>(value)),
-            Some(Key::Lost(_)) | None => {}
+            Some(Key::Lost(_) | Key::Carried(_)) | None => {}
         }
     }
 

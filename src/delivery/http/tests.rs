@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 use super::*;
-use crate::delivery::receiver::{Receiver, Reply};
+use crate::delivery::receiver::{Does, Receiver, Reply};
 
 /// Long enough that no test passes because it ran out.
 const LONG: Duration = Duration::from_secs(60);
@@ -138,7 +138,7 @@ fn trickle(stream: &mut TcpStream) -> io::Result<()> {
 
 #[test]
 fn an_answer_that_does_not_come_to_its_head_costs_one_time_out() {
-    let strange: [(&str, fn(&mut TcpStream) -> io::Result<()>); 5] = [
+    let strange: [(&str, Does); 5] = [
         ("took too long", |_| Ok(())),
         ("took too long", trickle_head),
         ("took too long", |stream| stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le")),
@@ -166,7 +166,7 @@ fn an_answer_that_does_not_come_to_its_head_costs_one_time_out() {
 
 #[test]
 fn a_body_that_does_not_come_to_its_end_changes_nothing() {
-    let strange: [fn(&mut TcpStream) -> io::Result<()>; 3] = [
+    let strange: [Does; 3] = [
         |stream| stream.write_all(b"HTTP/1.1 429 X\r\nRetry-After: 7\r\nContent-Length: 9\r\n\r\nhalf"),
         |stream| {
             stream.write_all(b"HTTP/1.1 429 X\r\nRetry-After: 7\r\n\r\n")?;

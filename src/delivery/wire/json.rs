@@ -4,6 +4,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::read::Owed;
 use crate::block::{Class, Origin};
+use crate::clock::rfc3339_short;
 use crate::event::Value;
 
 /// What the versions are called.
@@ -74,12 +75,20 @@ pub(super) fn put_properties<M: SerializeMap>(
 ) -> Result<(), M::Error> {
     let origin = owed.origin;
     let [product, runtime] = names.versions(origin);
+    let carried = origin.carried.as_ref();
+    let [exported, imported] =
+        [carried.map(|carried| carried.exported), carried.map(|carried| carried.imported)]
+            .map(|time| time.map(rfc3339_short).unwrap_or_default());
     let about = [
         (product, &origin.product_version),
         (runtime, &origin.runtime_version),
         ("platform", &origin.platform),
         ("architecture", &origin.architecture),
+        ("bundle_exported_at", &exported),
+        ("bundle_imported_at", &imported),
     ];
+    // The last two are said of what a bundle brought alone.
+    let about = if carried.is_some() { &about[..] } else { &about[..4] };
     for (key, value) in about.iter().filter(|(_, value)| !value.is_empty()) {
         object.serialize_entry(key, value)?;
     }

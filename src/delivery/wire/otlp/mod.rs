@@ -30,6 +30,7 @@ pub(super) use self::reply::{complaint, verdict};
 use super::read::{Owed, read_parcel};
 use super::{Damage, Encoded};
 use crate::block::Origin;
+use crate::clock::rfc3339_short;
 use crate::delivery::Parcel;
 use crate::event::Value;
 
@@ -75,8 +76,18 @@ fn resource_logs(origin: &Origin, log_records: Vec<LogRecord>) -> ResourceLogs {
         ("os.type", &os),
         ("host.arch", host_arch(&origin.architecture)),
     ];
+    let carried = origin.carried.as_ref().map(|carried| {
+        let [exported, imported] = [carried.exported, carried.imported].map(rfc3339_short);
+        [
+            ("milepost.bundle.id", carried.bundle.to_string()),
+            ("milepost.bundle.exported_at", exported),
+            ("milepost.bundle.imported_at", imported),
+        ]
+    });
+    let carried = carried.iter().flatten().map(|(key, value)| (*key, value.as_str()));
     let texts = attributes
         .into_iter()
+        .chain(carried)
         .filter(|(_, value)| !value.is_empty())
         .map(|(key, value)| attribute(key, messages::Value::StringValue(value.to_owned())));
     let flags = [("milepost.ephemeral", origin.ephemeral), ("milepost.container", origin.container)];
