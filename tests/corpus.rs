@@ -12,7 +12,7 @@ use std::path::Path;
 use common::dice::Dice;
 
 /// What is done to each file of the corpus.
-const CHANGES: u64 = 30;
+const CHANGES: u64 = 10;
 
 /// Reads the corpus of a target.
 fn read(target: &str, reader: fn(&[u8])) {
