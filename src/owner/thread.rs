@@ -175,7 +175,12 @@ impl Store {
                     // What stands in the way often stands there for long: it is said once.
                     let why = chain(&error);
                     if why != said {
-                        log::error!("the spool cannot be worked on: {why}");
+                        // Where nothing can be written the writer says so, and one line is enough.
+                        let level = match self.installation.objection() {
+                            Some(_) => log::Level::Debug,
+                            None => log::Level::Error,
+                        };
+                        log::log!(level, "the spool cannot be worked on: {why}");
                         said = why;
                     }
                 }
