@@ -370,6 +370,9 @@ pub(crate) const SENT_BYTES_MAX: u64 = MIB as u64;
 /// Which part of the quota of bytes the history may take, where that is less.
 pub(crate) const SENT_QUOTA_PARTS: u64 = 16;
 
+/// What the disk has to have free for the history to be written: what gives room back comes first.
+pub(crate) const SENT_ROOM_BYTES: u64 = 32 * MIB as u64;
+
 /// Most runs of one name in a line of the history: with the longest names and a full request a line has 300 KiB.
 pub(crate) const SENT_LINE_RUNS_MAX: usize = 1_024;
 // ---- bundles ------------------------------------------------------------------------------------

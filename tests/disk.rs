@@ -322,7 +322,8 @@ fn a_disk_that_cannot_be_written_has_its_reason_and_is_tried_again() {
         disk.remount("ro");
         let why = "Read-only file system";
         let status = home.status();
-        assert!(status["trouble"].as_str().unwrap().contains(why), "{status}");
+        assert_eq!(status["collecting"], false, "{status}");
+        assert!(status["reason"].as_str().unwrap().contains(why), "{status}");
         assert_eq!(status["waiting"]["events"], waiting);
         let done = home.milepost(&["enqueue", "job_finished"]);
         assert_eq!(done.status, 1);
@@ -348,8 +349,8 @@ fn where_there_is_no_place_the_reason_is_named_and_the_host_goes_on() {
         let done = |arguments: &[&str]| finish(home.command(arguments).env("ACME_WORKER_HOME", place), "");
         // Root may write in /proc, as far as anybody can say who does not try.
         let status = done(&["status", "--json"]).json();
-        let trouble = status["trouble"].as_str().unwrap_or(why);
-        assert!(trouble.contains(why), "{status}");
+        let reason = status["reason"].as_str().filter(|_| status["collecting"] == false);
+        assert!(reason.unwrap_or(why).contains(why), "{status}");
         let enqueued = done(&["enqueue", "job_finished", "--json"]);
         assert_eq!((enqueued.status, &enqueued.json()["refused"]), (1, &json!({"disk": 1})), "{enqueued:?}");
         assert!(enqueued.stderr.contains(why), "{enqueued:?}");

@@ -76,6 +76,7 @@ fn a_flush_says_what_it_came_to_in_a_fixed_shape() {
         "bytes",
         "dead",
         "delivered",
+        "destinations",
         "dropped",
         "held_journals",
         "reason",

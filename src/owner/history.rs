@@ -11,7 +11,7 @@ use crate::clock;
 use crate::delivery::Manifest;
 use crate::error::{Error, Result};
 use crate::installation::{Installation, fs};
-use crate::limits::{SENT_BYTES_MAX, SENT_LINE_RUNS_MAX, SENT_QUOTA_PARTS};
+use crate::limits::{SENT_BYTES_MAX, SENT_LINE_RUNS_MAX, SENT_QUOTA_PARTS, SENT_ROOM_BYTES};
 use crate::product::Quota;
 
 /// An event that left this machine.
@@ -82,7 +82,8 @@ impl History {
     fn write(&mut self, mut line: Vec<u8>, is_current: &mut dyn FnMut() -> bool) -> io::Result<()> {
         line.push(b'\n');
         let length = line.len() as u64;
-        if length > self.bytes_max {
+        let free = fs::free_bytes(self.installation.directory()).unwrap_or(u64::MAX);
+        if length > self.bytes_max || free < SENT_ROOM_BYTES {
             return Ok(());
         }
         if self.file.is_none() {

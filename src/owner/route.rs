@@ -44,6 +44,7 @@ pub(crate) struct Route {
 
 /// By what means.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "there are a handful in a process")]
 enum By {
     Http { endpoint: Endpoint, format: Format, headers: Vec<(String, String)>, network: Network },
     Program(Arc<dyn Deliver>),

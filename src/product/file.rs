@@ -479,7 +479,8 @@ mod tests {
         assert_eq!(product.environment_env.as_deref(), Some("ACME_ENV"));
         assert_eq!(product.endpoint.as_deref(), Some("http://127.0.0.1:4318/v1/logs"));
         let network = Network::new().ca_file("ca.pem").client_certificate("c").client_key("k");
-        assert_eq!(product.network, network.proxy("none").gzip(false));
+        let network = network.proxy("none").gzip(false);
+        assert_eq!(product.network, network);
         let alarms = Destination::new("alarms")
             .endpoint("https://alarms.example.com/in")
             .format("webhook")
@@ -489,6 +490,7 @@ mod tests {
             .max_age(Duration::from_secs(60));
         // The first has what the product says beside the list.
         let usage = Destination::new("usage").endpoint("http://127.0.0.1:4318/v1/logs").format("otlp");
+        let usage = usage.network(network);
         let archive = Destination::new("archive").by_program();
         assert_eq!(product.destinations(), [usage, alarms, archive]);
         assert_eq!(product.routing().of_event("job_failed"), ["usage", "alarms", "archive"]);
