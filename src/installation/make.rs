@@ -42,7 +42,6 @@ impl Installation {
     fn make_with(&self, files: &[(&str, String)]) -> io::Result<()> {
         let Some((home, prefix)) = self.hidden() else { return Ok(()) };
         fs::create_directories(home)?;
-        self.remove_half_made();
         let hidden = home.join(format!("{prefix}{}", Uuid::new_v4().simple()));
         fs::create_directory(&hidden)?;
         let make = || {
@@ -61,7 +60,8 @@ impl Installation {
         fs::sync_directory(home)
     }
 
-    /// Removes what was left beside the telemetry directory by those who were killed while they made it.
+    /// Removes what was left beside the telemetry directory by those who were killed while they made it. There has
+    /// to be one already: who is about to make another loses nothing then.
     pub(crate) fn remove_half_made(&self) {
         let Some((home, prefix)) = self.hidden() else { return };
         for path in beginning_with(home, &[&prefix]) {
@@ -130,6 +130,7 @@ mod tests {
         }
         let holding = hold(&held).unwrap();
         installation.create_with(&[("device_id", "mine".into()), ("milestones.json", "{}".into())]).unwrap();
+        installation.remove_half_made();
         assert_eq!(names(), [held.clone(), installation.directory().to_owned()]);
         assert_eq!(installation.device_id().unwrap().as_deref(), Some("mine"));
         drop(holding);
