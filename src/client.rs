@@ -276,7 +276,7 @@ impl Client {
                     known_device_id,
                     quota: settings.product.quota,
                     watch: watch.clone(),
-                    origin: Box::new(settings.origin()),
+                    origin: settings.ways.origin.clone(),
                 };
                 if !state.is_yes() && !state.is_settling {
                     channel.refuse_all();

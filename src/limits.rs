@@ -313,6 +313,12 @@ pub(crate) const STORES_ASIDE_MAX: usize = 4;
 /// Files that are kept after they were set aside, the newest of a directory: more than a person looks at.
 pub(crate) const FILES_ASIDE_MAX: usize = 64;
 
+/// The least from one event that tells what was lost to the next.
+pub(crate) const LOSSES_EVERY: Duration = Duration::from_secs(24 * 3_600);
+
+/// How often it is looked whether there is something to tell: a sum over the books.
+pub(crate) const LOSSES_LOOK_EVERY: Duration = Duration::from_secs(60);
+
 /// Journals of which it is remembered what of them is lost, the newest losses: as many as are ever taken at once.
 pub(crate) const LOST_JOURNALS_MAX: usize = INTAKE_JOURNALS_MAX;
 

@@ -93,7 +93,7 @@ fn an_integration_says_what_it_declares() {
 fn privacy_says_what_is_declared_guarded_and_redacted() {
     let home = Home::new();
     let privacy = home.json(&["privacy"]);
-    assert_eq!(keys(&privacy), ["carried", "events", "guarded", "product", "redacted", "takes_any"]);
+    assert_eq!(keys(&privacy), ["carried", "events", "guarded", "own", "product", "redacted", "takes_any"]);
     assert_eq!((&privacy["product"], &privacy["takes_any"]), (&json!("acme-worker"), &json!(true)));
     let rules: Vec<_> = privacy["guarded"].as_array().unwrap().iter().map(|row| &row["rule"]).collect();
     assert_eq!(rules.len(), 13, "{rules:?}");

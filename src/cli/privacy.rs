@@ -6,6 +6,9 @@ use milepost::Privacy as Answer;
 use super::Common;
 use super::output::{DONE, print_json, print_line, thousands};
 
+/// What precedes milepost's own events.
+const OWN: &str = "Where events were lost, milepost says how many, once a day at most:";
+
 #[derive(Args)]
 pub(super) struct Privacy {
     /// For the product's own documentation: what holds everywhere, in Markdown
@@ -35,6 +38,11 @@ fn plain(answer: &Answer) -> Vec<String> {
         let keys: Vec<_> = event.keys.iter().map(String::as_str).collect();
         lines.push(format!("  {:<28} {}", event.name, said(event.once, &keys.join(", "))));
     }
+    lines.extend([String::new(), OWN.into()]);
+    for event in &answer.own {
+        let keys: Vec<_> = event.keys.iter().map(String::as_str).collect();
+        lines.push(format!("  {:<28} {}", event.name, keys.join(", ")));
+    }
     lines.push(String::new());
     lines.push("A property is left out of its event, before anything is written, for:".into());
     for rule in &answer.guarded {
@@ -60,6 +68,11 @@ fn markdown(answer: &Answer) -> Vec<String> {
     for event in &answer.events {
         let keys: Vec<_> = event.keys.iter().map(|key| format!("`{key}`")).collect();
         lines.push(format!("| `{}` | {} |", event.name, said(event.once, &keys.join(", "))));
+    }
+    lines.extend(["", OWN, "", "| event | its keys |", "| --- | --- |"].map(String::from));
+    for event in &answer.own {
+        let keys: Vec<_> = event.keys.iter().map(|key| format!("`{key}`")).collect();
+        lines.push(format!("| `{}` | {} |", event.name, keys.join(", ")));
     }
     lines.push(String::new());
     lines.push("A property is left out of its event, before anything is written, for:".into());

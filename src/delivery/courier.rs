@@ -280,7 +280,7 @@ mod tests {
         let owed = (1 << events) - 1;
         Job {
             id,
-            parcels: vec![Parcel { block, owed, origin: Arc::new(origin) }],
+            parcels: vec![Parcel { block, owed, origin: Arc::new(origin), journal_events: None }],
             timeout: LONG,
             identity: None,
         }

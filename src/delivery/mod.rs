@@ -57,6 +57,8 @@ pub(crate) struct Parcel {
     /// Bit i stands for event number i of the block.
     pub(crate) owed: u128,
     pub(crate) origin: Arc<Origin>,
+    /// How many events were ever written to its journal, where that is known: what shows whether any is missing.
+    pub(crate) journal_events: Option<u32>,
 }
 
 /// What an attempt means for the events that were sent.

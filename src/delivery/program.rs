@@ -93,6 +93,8 @@ pub struct BatchEvent {
     pub journal: String,
     /// Its place there. With the journal it is unique for ever, and a gap is an event that went another way.
     pub index: u32,
+    /// How many events the journal held in all, where that is known.
+    pub journal_events: Option<u32>,
     /// Its name.
     pub name: String,
     /// When it was enqueued, to the microsecond.
@@ -212,6 +214,7 @@ fn read(parcels: &[Parcel]) -> (Vec<BatchEvent>, Vec<Damage>, Manifest) {
             id: owed.id.to_string(),
             journal: owed.address.journal.0.to_string(),
             index: owed.address.index,
+            journal_events: owed.journal_events,
             name: owed.name.to_owned(),
             time: SystemTime::UNIX_EPOCH + Duration::from_micros(owed.time),
             is_milestone: owed.class == Class::Milestone,

@@ -137,7 +137,7 @@ mod tests {
                 known_device_id: |_| None,
                 quota: product.quota,
                 watch: Arc::new(Watch::new(sources)),
-                origin: Box::new(|device_id, mode| Origin { device_id, mode, ..Origin::sample() }),
+                origin: Arc::new(|device_id, mode| Origin { device_id, mode, ..Origin::sample() }),
             };
             Writer::spawn(settings, channel.clone(), sync.clone()).unwrap();
             Self { directory, installation, channel, sync }

@@ -48,13 +48,12 @@ pub(crate) use carrier::Carrier;
 pub(crate) use channel::{Channel, Slot};
 pub(crate) use cut::{Cut, cut, has_only};
 pub(crate) use directory::{JournalName, oldest};
-#[cfg(test)]
 pub(crate) use file::Journal;
 pub(crate) use greeting::Greeting;
 pub(crate) use header::JournalError;
 pub(crate) use loud::{Loud, LoudJournal};
 pub(crate) use milestones::Reached;
-pub(crate) use opener::obstacle;
+pub(crate) use opener::{MakeOrigin, obstacle};
 pub(crate) use reader::{Contents, Found};
 pub(crate) use relabel::relabel;
 pub use sync::SyncEvery;

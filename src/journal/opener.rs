@@ -22,7 +22,7 @@ use crate::product::{Mode, Quota};
 pub(crate) type LookDeviceIdUp = fn(&Installation) -> Option<String>;
 
 /// Makes the origin of a process's events, once the device id is known.
-pub(crate) type MakeOrigin = Box<dyn Fn(String, Mode) -> Origin + Send>;
+pub(crate) type MakeOrigin = Arc<dyn Fn(String, Mode) -> Origin + Send + Sync>;
 
 pub(super) struct Opener {
     installation: Installation,

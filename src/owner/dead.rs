@@ -44,7 +44,7 @@ impl Admin {
                 continue;
             }
             let Some(origin) = engine.spool.origin(letter.origin).cloned() else { continue };
-            let parcel = Parcel { block: letter.block, owed: 1, origin };
+            let parcel = Parcel { block: letter.block, owed: 1, origin, journal_events: None };
             peek::events(&parcel, &mut |event| {
                 dead.push(DeadEvent {
                     number,

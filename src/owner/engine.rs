@@ -17,7 +17,7 @@ use crate::clock;
 use crate::delivery::{Courier, Damage, Job, Parcel, Report, Sleep};
 use crate::error::{Error, Result};
 use crate::installation::{Installation, fs};
-use crate::journal::oldest;
+use crate::journal::{MakeOrigin, oldest};
 use crate::limits::{
     BATCH_BLOCK_BYTES_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY, TURN_EVERY,
 };
@@ -49,6 +49,9 @@ pub(super) struct Engine {
     turned_at: Option<Instant>,
     /// When it was last looked for what is too old.
     pub(super) aged_at: Option<Instant>,
+    /// When it was last looked for losses that nobody was told of.
+    pub(super) told_at: Option<Instant>,
+    pub(super) origin: MakeOrigin,
     pub(super) requests: u64,
     pub(super) bytes: u64,
     /// Freed last, when the store is closed.
@@ -92,6 +95,8 @@ impl Engine {
             sleep: Sleep::new(clock::monotonic(), clock::wall_micros()),
             turned_at: None,
             aged_at: None,
+            told_at: None,
+            origin: ways.origin.clone(),
             requests: 0,
             bytes: 0,
             ownership,
@@ -110,6 +115,7 @@ impl Engine {
             self.destinations.iter_mut().for_each(Destination::wake);
         }
         self.ask_for_turn(now);
+        self.tell_losses(now)?;
         let wanted = self.wants_more();
         self.spool.exchange_milestones(false)?;
         let more = self.intake.step(&mut self.spool, !wanted)?;
@@ -204,7 +210,8 @@ impl Engine {
         let mut parcels = Vec::with_capacity(piece.0.len());
         for lease in &piece.0 {
             let (block, origin) = self.spool.block(lease)?;
-            parcels.push(Parcel { block, owed: lease.events, origin });
+            let journal_events = self.spool.journal_events(lease);
+            parcels.push(Parcel { block, owed: lease.events, origin, journal_events });
         }
         self.spool.check_epoch()?;
         self.next_job += 1;
@@ -388,7 +395,11 @@ mod tests {
         let installation = Installation::new(directory.path().into());
         installation.create().unwrap();
         let ownership = Ownership::try_now(&installation).unwrap().unwrap();
-        let nobody = Ways { routing: Routing::default(), routes: Vec::new() };
+        let nobody = Ways {
+            routing: Routing::default(),
+            routes: Vec::new(),
+            origin: std::sync::Arc::new(|_, _| crate::block::Origin::sample()),
+        };
         let engine = Engine::open(&installation, ownership, &nobody, Quota::default()).unwrap();
         let (_asker, control) = unbounded::<()>();
         let (began, longest) = (clock::monotonic(), Duration::from_millis(50));

@@ -39,7 +39,7 @@ impl Admin {
         while let Some(block) = unpacker.next().map_err(error)? {
             if let Some(origin) = origins.meet(&block).map_err(error)? {
                 let (block, owed) = (block.bytes.to_vec(), block.all());
-                bodies.add(on_the_way(Parcel { block, owed, origin }));
+                bodies.add(on_the_way(Parcel { block, owed, origin, journal_events: None }));
             }
         }
         bodies.send();

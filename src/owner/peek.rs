@@ -110,7 +110,8 @@ impl Walk<'_> {
                 let mode = if is_local { Mode::Local } else { Mode::On };
                 let origin =
                     if origin.mode == mode { origin } else { Origin { mode, ..(*origin).clone() }.into() };
-                if !(self.show)(Parcel { block, owed: lease.events, origin })? {
+                let journal_events = engine.spool.journal_events(&lease);
+                if !(self.show)(Parcel { block, owed: lease.events, origin, journal_events })? {
                     return Ok(false);
                 }
             }
@@ -140,6 +141,7 @@ impl Walk<'_> {
             // One that is gone was taken in or delivered a moment ago.
             let Ok(contents) = Contents::open(&directory.join(name.to_string())) else { continue };
             let place = self.engine.map_or(0, |engine| engine.spool.place(&name.to_string()));
+            let events = Some(contents.next()).filter(|events| *events > 0);
             let mut origins: HashMap<_, Arc<Origin>> = HashMap::new();
             for (block, end) in contents.blocks_with_ends() {
                 if let (Kind::Origin, Ok(origin)) = (block.kind, block.note::<Origin>()) {
@@ -160,7 +162,9 @@ impl Walk<'_> {
                 if owed == 0 {
                     continue;
                 }
-                if !(self.show)(Parcel { block: block.bytes.to_vec(), owed, origin })? {
+                let block = block.bytes.to_vec();
+                let journal_events = events.filter(|_| !is_carried);
+                if !(self.show)(Parcel { block, owed, origin, journal_events })? {
                     return Ok(false);
                 }
             }

@@ -8,6 +8,7 @@ use super::census::Census;
 use super::settings::Settings;
 use crate::admission::{ROWS, Rule};
 use crate::product::{Declared, Product};
+use crate::spool::{LOSSES, losses_keys};
 
 /// What may leave this machine, and what never does. As JSON it is what `milepost privacy --json` prints.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +22,8 @@ pub struct Privacy {
     pub takes_any: bool,
     /// The events that it declares, milestones first, then those of integrations.
     pub events: Vec<DeclaredEvent>,
+    /// What milepost itself tells, where there is something to tell: counts, never a word of the product's.
+    pub own: Vec<DeclaredEvent>,
     /// The rules by which a property is left out of its event.
     pub guarded: Vec<GuardRule>,
     /// How many properties were left out in this installation so far, by rule.
@@ -58,6 +61,7 @@ impl Privacy {
             carried: carried(product),
             takes_any: product.declared == Declared::Any,
             events: events(product),
+            own: vec![DeclaredEvent { name: LOSSES.into(), keys: losses_keys().collect(), once: false }],
             guarded: guarded(),
             redacted: census.books.redacted(),
         }
@@ -73,7 +77,7 @@ fn carried(product: &Product) -> Vec<String> {
         carried.push(format!("the runtime and its version: `{}`", product.runtime));
     }
     carried.push("the platform and the architecture, as `uname` says them".into());
-    carried.push("its own name, its time, an id by which a repeat is known".into());
+    carried.push("its own name, its time, an id by which a repeat is known, and where it was written: a random id, and its number".into());
     carried
 }
 

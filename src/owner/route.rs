@@ -11,10 +11,11 @@ use uuid::Uuid;
 
 use super::headers;
 use super::otel::Otel;
-use super::settings::Choices;
+use super::settings::{Choices, origin_maker};
 use crate::consent::{FileSettings, Watch};
 use crate::delivery::{Checked, Deliver, Endpoint, Format, Means, Permit, Transport, Wire, check};
 use crate::error::{Error, ErrorKind, Result};
+use crate::journal::MakeOrigin;
 use crate::limits::{BATCH_EVENTS_MAX, REQUEST_TIMEOUT};
 use crate::product::{Destination, Network, Product, Routing};
 
@@ -24,6 +25,8 @@ pub(crate) struct Ways {
     pub(crate) routing: Routing,
     /// The destinations that can be delivered to from here.
     pub(crate) routes: Vec<Route>,
+    /// Whose what milepost itself has to say is.
+    pub(crate) origin: MakeOrigin,
 }
 
 /// Where the events of a destination go.
@@ -75,7 +78,7 @@ impl Ways {
         if let Some(name) = programs.keys().next() {
             return Err(Error::invalid(format!("the product has no destination {name:?} to deliver to")));
         }
-        Ok(Self { routing: product.routing(), routes })
+        Ok(Self { routing: product.routing(), routes, origin: origin_maker(product) })
     }
 
     /// Whether there is anybody to deliver to.
@@ -122,7 +125,7 @@ impl Ways {
 
     /// The same where nothing is delivered.
     pub(crate) fn closed(&self) -> Self {
-        Self { routing: self.routing.clone(), routes: Vec::new() }
+        Self { routes: Vec::new(), ..self.clone() }
     }
 
     /// The same where nothing is delivered but to this destination.
@@ -139,7 +142,7 @@ impl Ways {
                 "there is no destination {name:?} with an endpoint: {there}"
             )));
         }
-        Ok(Self { routing: self.routing.clone(), routes })
+        Ok(Self { routes, ..self.clone() })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::consent::{Environment, Sources, Watch};
 use crate::delivery::{Deliver, Format};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Host, Installation, is_container, is_device_id, is_ephemeral};
-use crate::journal::Greeting;
+use crate::journal::{Greeting, MakeOrigin};
 use crate::limits::DEVICE_ID_BYTES_MAX;
 use crate::product::{Mode, Network, Product, Pulse};
 
@@ -129,26 +129,26 @@ impl Settings {
         let state = self.watch.state();
         Some(&self.ways).filter(|ways| ways.is_open() && state.mode == Mode::On && state.is_yes())
     }
+}
 
-    /// Makes the origin of this process's events, once the device id is known.
-    pub(crate) fn origin(&self) -> impl Fn(String, Mode) -> Origin + Send + 'static {
-        let (product, ephemeral) = (self.product.clone(), is_ephemeral());
-        move |device_id, mode| {
-            let host = Host::this();
-            Origin {
-                device_id,
-                product: product.name.clone(),
-                product_version: product.version.clone(),
-                runtime: product.runtime.clone(),
-                runtime_version: product.runtime_version.clone(),
-                platform: host.platform,
-                architecture: host.architecture,
-                mode,
-                ephemeral,
-                container: is_container(),
-                library: env!("CARGO_PKG_VERSION").into(),
-                carried: None,
-            }
+/// Makes the origin of the events of this process.
+pub(super) fn origin_maker(product: &Product) -> MakeOrigin {
+    let (product, ephemeral) = (product.clone(), is_ephemeral());
+    Arc::new(move |device_id, mode| {
+        let host = Host::this();
+        Origin {
+            device_id,
+            product: product.name.clone(),
+            product_version: product.version.clone(),
+            runtime: product.runtime.clone(),
+            runtime_version: product.runtime_version.clone(),
+            platform: host.platform,
+            architecture: host.architecture,
+            mode,
+            ephemeral,
+            container: is_container(),
+            library: env!("CARGO_PKG_VERSION").into(),
+            carried: None,
         }
-    }
+    })
 }

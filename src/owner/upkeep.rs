@@ -1,9 +1,13 @@
-//! What the holder of the store drops: what is too much, has waited too long, or is older than its destination takes.
+//! What the holder of the store drops: what is too much, has waited too long, or is older than its destination takes;
+//! and that it says so.
+
+use std::time::Instant;
 
 use super::engine::Engine;
 use crate::clock;
 use crate::error::Result;
-use crate::limits::TURN_EVERY;
+use crate::limits::{LOSSES_LOOK_EVERY, TURN_EVERY};
+use crate::product::Mode;
 
 impl Engine {
     /// Drops what is above the quota. `true` where there is more to be dropped at once. Not for who is about to
@@ -11,6 +15,17 @@ impl Engine {
     pub(super) fn keep_quota(&mut self) -> Result<bool> {
         self.drop_too_old()?;
         Ok(self.spool.keep_quota(&mut self.intake, &mut self.keeper)?)
+    }
+
+    /// Tells receivers, now and then, what was lost.
+    pub(super) fn tell_losses(&mut self, now: Instant) -> Result<()> {
+        let looked_lately = self.told_at.is_some_and(|at| now.duration_since(at) < LOSSES_LOOK_EVERY);
+        let Some(device_id) = self.spool.device_id().filter(|_| !looked_lately) else { return Ok(()) };
+        self.told_at = Some(now);
+        if !self.destinations.is_empty() && self.spool.tell_losses(&(self.origin)(device_id, Mode::On))? {
+            self.intake.look_again();
+        }
+        Ok(())
     }
 
     /// Drops what has waited too long.

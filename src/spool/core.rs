@@ -15,6 +15,7 @@ use super::carried::Fates;
 use super::exports::Exports;
 use super::keys;
 use super::ledger::{LastWord, Ledger, LedgerError, Mark, Owner, State, Taken};
+use super::losses::Losses;
 use super::lost::Lost;
 use super::milestones::Exchange;
 use super::queue::{Lease, Queue};
@@ -80,6 +81,8 @@ pub(super) struct Meta {
     pub(super) next_dead: u64,
     /// By number.
     pub(super) destinations: Vec<Destination>,
+    /// `None` in a store of before there were any.
+    pub(super) losses: Option<Losses>,
 }
 
 /// A destination, as the store knows it.
@@ -159,6 +162,7 @@ impl Meta {
         Self {
             version: META_VERSION,
             epoch,
+            losses: Some(Losses::new(epoch, &books)),
             books,
             next_sequence: 0,
             next_dead: 0,
@@ -271,6 +275,7 @@ impl Spool {
             books: self.meta.books.clone(),
             milestones: self.newest_marks(),
             lost: self.lost.clone(),
+            losses: self.meta.losses.clone(),
             taken: self.taken.values().cloned().collect(),
             destinations: self.words.clone(),
             store_bytes: self.queue.bytes(),
@@ -297,6 +302,11 @@ impl Spool {
         } else {
             Err(SpoolError::Epoch(self.installation.directory().into()))
         }
+    }
+
+    /// The id that events of this installation are to have now, where it is known.
+    pub(crate) fn device_id(&self) -> Option<String> {
+        self.device_id.clone()
     }
 
     /// Whose events are in the spool, for whoever sends them.
@@ -413,6 +423,12 @@ impl Spool {
         let origin = self.queue.block(sequence).and_then(|info| self.origins.get(&info.origin)).cloned();
         let found = block.zip(origin);
         found.ok_or_else(|| missing(format!("block {sequence} or its origin is gone")).into())
+    }
+
+    /// How many events were ever written to the journal that a lease's events stand in, where that is known.
+    pub(crate) fn journal_events(&self, lease: &Lease) -> Option<u32> {
+        let info = self.queue.block(lease.key.sequence).filter(|info| !info.is_carried)?;
+        self.taken.get(&info.journal).map(|taken| taken.events).filter(|events| *events > 0)
     }
 
     /// Whether this milestone was reached before.

@@ -41,10 +41,9 @@ impl Spool {
             let destination = self.destination(&letter.destination);
             let key = EntryKey { destination, class: block.class, sequence };
             let bytes = letter.block.len() as u32;
-            self.queue.add_block(
-                sequence,
-                BlockInfo { journal, origin: letter.origin, bytes, time: block.time, owners: 0 },
-            );
+            let (origin, time) = (letter.origin, block.time);
+            let info = BlockInfo { journal, is_carried: false, origin, bytes, time, owners: 0 };
+            self.queue.add_block(sequence, info);
             let added = self.queue.add_entry(key, block.all());
             debug_assert!(added, "the block was added a line above");
             self.dead.remove(number);

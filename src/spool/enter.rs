@@ -151,6 +151,7 @@ impl Spool {
         self.meta.next_sequence += 1;
         let info = BlockInfo {
             journal: taken.id,
+            is_carried: block.journal != taken.id,
             origin: block.origin,
             bytes: block.bytes.len() as u32,
             time: block.time,

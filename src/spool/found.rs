@@ -111,8 +111,10 @@ impl Found {
 fn block_info(value: &[u8]) -> Option<BlockInfo> {
     let (journal, bytes) = value.split_first_chunk::<16>()?;
     let block: Block<'_> = read_block(bytes).ok()?;
+    let journal = JournalId(uuid::Uuid::from_bytes(*journal));
     Some(BlockInfo {
-        journal: JournalId(uuid::Uuid::from_bytes(*journal)),
+        journal,
+        is_carried: block.journal != journal,
         origin: block.origin,
         bytes: bytes.len() as u32,
         time: block.time,
@@ -157,7 +159,7 @@ mod tests {
             (keys::META.to_vec(), encode(&meta())),
             (keys::block(7), block),
             (keys::entry(ENTRY), 1u128.to_be_bytes().to_vec()),
-            (keys::taken(JOURNAL), encode(&Taken::new(JOURNAL, "x.journal".into()))),
+            (keys::taken(JOURNAL), encode(&Taken::new(JOURNAL, "x.journal".into(), 1))),
             (keys::origin(origin.id()), encode(&origin)),
             (keys::mark("first_job"), encode(&Mark { time: 1, journal: Some(JOURNAL) })),
             (keys::dead(3), encode(&letter)),

@@ -265,7 +265,7 @@ impl Spool {
         fs::sync_directory(&directory).map_err(SpoolError::io("sync", directory))?;
         fs::sync_directory(&journals).map_err(SpoolError::io("sync", journals))?;
         reached(Step::DirectoriesSynced);
-        self.taken.insert(id, Taken::new(id, name.to_string()));
+        self.taken.insert(id, Taken::new(id, name.to_string(), contents.next()));
         let reading = Reading { id, urgent: name.is_now(), contents };
         if is_of_before {
             log::info!("{name} was written before somebody said no, and is deleted");

@@ -84,7 +84,7 @@ impl Spool {
     }
 
     /// The bytes of a block that is in the store, or will be with these changes.
-    fn block_of(&self, lease: Lease, changes: &Changes) -> Result<Option<Vec<u8>>, SpoolError> {
+    pub(super) fn block_of(&self, lease: Lease, changes: &Changes) -> Result<Option<Vec<u8>>, SpoolError> {
         let key = keys::block(lease.key.sequence);
         let value = match changes.get(&key) {
             Some(changed) => changed.clone(),

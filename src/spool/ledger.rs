@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::books::Books;
+use super::losses::Losses;
 use super::lost::Lost;
 use crate::block::{Epoch, JournalId, Kind, Origin};
 use crate::installation::{Installation, fs};
@@ -40,6 +41,9 @@ pub(crate) struct Ledger {
     /// What is lost, should the store be.
     #[serde(default, skip_serializing_if = "Lost::is_empty")]
     pub(crate) lost: Lost,
+    /// What receivers know of what was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) losses: Option<Losses>,
     /// Journals whose blocks are in the store, or were until a moment ago.
     pub(crate) taken: Vec<Taken>,
     pub(crate) destinations: BTreeMap<String, LastWord>,
@@ -79,6 +83,9 @@ pub(crate) struct Taken {
     pub(crate) blocks: u32,
     /// What it contributed to the books. Taken back when it has to be entered anew.
     pub(crate) books: Books,
+    /// How many events were ever written to it; zero where nobody knows. Later than the fields above.
+    #[serde(default)]
+    pub(crate) events: u32,
 }
 
 /// A milestone that was reached.
@@ -128,8 +135,8 @@ struct Version {
 
 impl Taken {
     /// A journal just taken: nothing of it is entered.
-    pub(crate) fn new(id: JournalId, name: String) -> Self {
-        Self { id, name, place: 0, next: 0, whole: false, blocks: 0, books: Books::default() }
+    pub(crate) fn new(id: JournalId, name: String, events: u32) -> Self {
+        Self { id, name, place: 0, next: 0, whole: false, blocks: 0, books: Books::default(), events }
     }
 
     /// Whether a milestone stands in it.
@@ -160,6 +167,7 @@ impl Ledger {
             books: Books::default(),
             milestones: BTreeMap::new(),
             lost: Lost::default(),
+            losses: None,
             taken: Vec::new(),
             destinations: BTreeMap::new(),
             store_bytes: 0,
@@ -257,6 +265,7 @@ mod tests {
             whole: false,
             blocks: 1,
             books: Books::default(),
+            events: 5,
         });
         ledger.write(&path).unwrap();
         assert_eq!(Ledger::read(&path).unwrap(), Some(ledger));

@@ -241,7 +241,7 @@ mod tests {
         lost.add(journal(1), 55, 57);
         lost.book(journal(1), "default", 2);
         lost.add_rest(journal(2), 58);
-        lost.enter_anew(&Taken::new(journal(3), "x.journal".into()));
+        lost.enter_anew(&Taken::new(journal(3), "x.journal".into(), 0));
         let let_in = |lost: &Lost, number| lost.let_in(&read_block(&block(journal(number))).unwrap());
         assert_eq!([1, 2, 3, 4].map(|number| let_in(&lost, number)), [0b11 << 5, 0b11 << 8, 0, ones(10)]);
         let bytes = block(journal(1));

@@ -136,7 +136,7 @@ impl Spool {
             Ok(contents) => {
                 let id = contents.header.id;
                 fs::sync_file(path).map_err(SpoolError::io("sync", path))?;
-                self.taken.entry(id).or_insert_with(|| Taken::new(id, name.into()));
+                self.taken.entry(id).or_insert_with(|| Taken::new(id, name.into(), contents.next()));
                 Ok(true)
             }
             Err(JournalError::NotAJournal) => self.set_aside_journal(path).map(|()| false),
@@ -297,7 +297,10 @@ fn replace_store(
     let path = installation.store(number);
     let again = entered_again(installation, ledger);
     let (books, lost) = remaining(ledger, epoch, &again);
-    let meta = Meta::new(epoch, books);
+    let mut meta = Meta::new(epoch, books);
+    if let Some(losses) = ledger.losses.clone().filter(|losses| losses.is_of(epoch)) {
+        meta.losses = Some(losses);
+    }
     let mut pairs = Changes::from([(keys::META.to_vec(), Some(encode(&meta)))]);
     pairs.extend(lost.pairs());
     for taken in ledger.taken.iter().filter(|taken| taken.is_done()) {

@@ -36,6 +36,8 @@ impl Entry {
 pub(super) struct BlockInfo {
     /// The journal in `taken/` that it came from.
     pub(super) journal: JournalId,
+    /// Whether it was written to another one, which this one brought back or over an air gap.
+    pub(super) is_carried: bool,
     pub(super) origin: OriginId,
     pub(super) bytes: u32,
     /// Microseconds since the Unix epoch of its oldest event.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::books::{Account, Books};
 use super::core::{Destination, Meta};
+use super::losses::Losses;
 use crate::admission::Refusal;
 use crate::block::Epoch;
 
@@ -23,6 +24,7 @@ pub(super) struct MetaRecord {
     // Later than version 1's first.
     guarded: BTreeMap<String, u64>,
     failed_syncs: u64,
+    losses: Option<Losses>,
 }
 
 /// The books as they were first.
@@ -36,10 +38,10 @@ struct FirstBooks {
 
 impl From<Meta> for MetaRecord {
     fn from(meta: Meta) -> Self {
-        let Meta { version, epoch, books, next_sequence, next_dead, destinations } = meta;
+        let Meta { version, epoch, books, next_sequence, next_dead, destinations, losses } = meta;
         let Books { accounts, refused, undeclared, damaged, guarded, failed_syncs } = books;
         let books = FirstBooks { accounts, refused, undeclared, damaged };
-        Self { version, epoch, books, next_sequence, next_dead, destinations, guarded, failed_syncs }
+        Self { version, epoch, books, next_sequence, next_dead, destinations, guarded, failed_syncs, losses }
     }
 }
 
@@ -54,10 +56,11 @@ impl From<MetaRecord> for Meta {
             destinations,
             guarded,
             failed_syncs,
+            losses,
         } = record;
         let FirstBooks { accounts, refused, undeclared, damaged } = books;
         let books = Books { accounts, refused, undeclared, damaged, guarded, failed_syncs };
-        Self { version, epoch, books, next_sequence, next_dead, destinations }
+        Self { version, epoch, books, next_sequence, next_dead, destinations, losses }
     }
 }
 
@@ -76,10 +79,11 @@ mod tests {
         let first = encode(&(meta.version, meta.epoch, books, 0_u64, 2_u64, &meta.destinations));
         let read: Meta = decode_grown(&first).unwrap();
         assert_eq!((read.books, read.next_dead, read.destinations.len()), (meta.books.clone(), 2, 2));
+        assert_eq!(read.losses, None);
 
         meta.books.guarded.insert("path".into(), 5);
         meta.books.failed_syncs = 6;
         let read: Meta = decode_grown(&encode(&meta)).unwrap();
-        assert_eq!((read.books, read.next_dead), (meta.books, 2));
+        assert_eq!((read.books, read.next_dead, read.losses), (meta.books, 2, meta.losses));
     }
 }

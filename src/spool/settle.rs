@@ -33,7 +33,9 @@ impl Spool {
             let mut blocks = 0;
             for lease in portion {
                 self.note_fate(lease, outcome)?;
+                let told = self.told(lease, outcome)?;
                 let Some(removed) = self.queue.remove(*lease) else { continue };
+                told.filter(|_| removed.block_is_gone).into_iter().for_each(|time| self.confirm_told(time));
                 blocks += u32::from(removed.block_is_gone);
                 let refused = rejected.min(removed.events);
                 rejected -= refused;

@@ -44,6 +44,8 @@ pub(crate) struct Request {
 pub(crate) struct Event {
     /// The attribute `log.record.uid`.
     pub(crate) id: String,
+    /// Where it was written: the journal, the place there, and how many events the journal held, if it says so.
+    pub(crate) address: (String, u64, Option<u64>),
     pub(crate) name: String,
     /// Nanoseconds since the Unix epoch.
     pub(crate) time: u64,
@@ -110,8 +112,12 @@ impl Request {
                 assert_eq!(record.time_unix_nano, record.observed_time_unix_nano);
                 let mut properties = attributes(record.attributes);
                 let id = properties.remove("log.record.uid").expect("an event has an id");
+                let [journal, index] = ["milepost.journal", "milepost.index"]
+                    .map(|key| properties.remove(key).expect("an event has an address"));
+                let count = properties.remove("milepost.count").and_then(|count| count.as_u64());
                 events.push(Event {
                     id: id.as_str().unwrap().into(),
+                    address: (journal.as_str().unwrap().into(), index.as_u64().unwrap(), count),
                     name: record.event_name,
                     time: record.time_unix_nano,
                     properties,

@@ -3,8 +3,11 @@
 //!
 //! ```json
 //! [{"specversion":"1.0","id":"...","source":"urn:milepost:prefect:<device id>","type":"milestone.first_flow_run",
-//!   "time":"2026-11-23T09:00:00.123Z","subject":"<device id>","datacontenttype":"application/json","data":{...}}]
+//!   "time":"2026-11-23T09:00:00.123Z","subject":"<device id>","datacontenttype":"application/json",
+//!   "milepostjournal":"...","milepostindex":0,"milepostcount":1,"data":{...}}]
 //! ```
+//!
+//! The last three attributes are extensions, whose names may have small letters and digits alone.
 
 use std::fmt::Write;
 
@@ -26,6 +29,12 @@ struct Event<'a> {
     time: String,
     subject: &'a str,
     datacontenttype: &'static str,
+    #[serde(rename = "milepostjournal")]
+    journal: String,
+    #[serde(rename = "milepostindex")]
+    index: u32,
+    #[serde(rename = "milepostcount", skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
     data: Properties<'a>,
 }
 
@@ -41,6 +50,9 @@ pub(super) fn encode(parcels: &[Parcel]) -> Encoded {
             time: rfc3339_short(owed.time),
             subject: &origin.device_id,
             datacontenttype: "application/json",
+            journal: owed.address.journal.to_string(),
+            index: owed.address.index,
+            count: owed.journal_events,
             data: Properties(&owed, Names::Common),
         });
     });

@@ -14,6 +14,8 @@ pub(in crate::delivery) struct Owed<'a> {
     pub(in crate::delivery) origin: &'a Arc<Origin>,
     pub(in crate::delivery) class: Class,
     pub(in crate::delivery) address: Address,
+    /// How many events were ever written to its journal, where that is known.
+    pub(in crate::delivery) journal_events: Option<u32>,
     /// The same only for the same event: by it a receiver knows a repeat.
     pub(in crate::delivery) id: Uuid,
     /// Microseconds since the Unix epoch.
@@ -69,7 +71,8 @@ fn read_parcel(parcel: &Parcel, take: &mut impl FnMut(Owed<'_>)) -> u128 {
                     Class::Latest | Class::Bulk => event_id(record.address, record.time),
                 };
                 let (time, name, properties) = (record.time, record.name, record.properties);
-                take(Owed { origin, class, address: record.address, id, time, name, properties });
+                let (address, journal_events) = (record.address, parcel.journal_events);
+                take(Owed { origin, class, address, journal_events, id, time, name, properties });
             }
         }
         Ok(())

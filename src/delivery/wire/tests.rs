@@ -27,8 +27,10 @@ fn origin(product: &str) -> Arc<Origin> {
     Arc::new(Origin { device_id: DEVICE.into(), product: product.into(), ..Origin::sample() })
 }
 
+const JOURNAL: &str = "0123456789abcdef0011223344556677";
+
 fn journal() -> JournalId {
-    JournalId(Uuid::from_u128(0x0123_4567_89ab_cdef_0011_2233_4455_6677))
+    JOURNAL.parse().unwrap()
 }
 
 fn parcel(origin: &Arc<Origin>, class: Class, first: u32, events: &[Event]) -> Parcel {
@@ -36,7 +38,8 @@ fn parcel(origin: &Arc<Origin>, class: Class, first: u32, events: &[Event]) -> P
     events.iter().for_each(|event| builder.push(TIME, event.bytes()));
     let mut block = Vec::new();
     assert_eq!(builder.seal(journal(), first, class, origin.id(), &mut block), 1);
-    Parcel { block, owed: u128::MAX >> (128 - events.len()), origin: origin.clone() }
+    let owed = u128::MAX >> (128 - events.len());
+    Parcel { block, owed, origin: origin.clone(), journal_events: Some(9) }
 }
 
 /// A milestone and an ordinary event, and their ids.
@@ -89,8 +92,8 @@ fn ndjson_is_a_flat_object_a_line() {
         let flat = |properties: &str| properties.trim_matches(['{', '}']).to_owned();
         let (first, job) = (flat(P1), flat(&with_job(P1)));
         format!(
-            r#"{{"id":"{i1}","time":"2026-11-23T09:00:00.123Z","name":"first_flow_run","device_id":"{DEVICE}",{first}}}
-{{"id":"{i2}","time":"2026-11-23T09:00:00.123Z","name":"job_finished","device_id":"{DEVICE}",{job}}}
+            r#"{{"id":"{i1}","time":"2026-11-23T09:00:00.123Z","name":"first_flow_run","device_id":"{DEVICE}","milepost_journal":"{JOURNAL}","milepost_index":0,"milepost_count":9,{first}}}
+{{"id":"{i2}","time":"2026-11-23T09:00:00.123Z","name":"job_finished","device_id":"{DEVICE}","milepost_journal":"{JOURNAL}","milepost_index":5,"milepost_count":9,{job}}}
 "#
         )
     });
@@ -118,12 +121,12 @@ fn amplitude_is_what_prefects_sdk_sends() {
 fn cloudevents_are_a_batch() {
     golden(Format::CloudEvents, "prefect", |[i1, i2]| {
         let job = with_job(P1);
-        let event = |id, kind: &str, data: &str| {
+        let event = |id, kind: &str, index: u32, data: &str| {
             format!(
-                r#"{{"specversion":"1.0","id":"{id}","source":"urn:milepost:prefect:{DEVICE}","type":"{kind}","time":"2026-11-23T09:00:00.123Z","subject":"{DEVICE}","datacontenttype":"application/json","data":{data}}}"#
+                r#"{{"specversion":"1.0","id":"{id}","source":"urn:milepost:prefect:{DEVICE}","type":"{kind}","time":"2026-11-23T09:00:00.123Z","subject":"{DEVICE}","datacontenttype":"application/json","milepostjournal":"{JOURNAL}","milepostindex":{index},"milepostcount":9,"data":{data}}}"#
             )
         };
-        format!("[{},{}]", event(i1, "milestone.first_flow_run", P1), event(i2, "job_finished", &job))
+        format!("[{},{}]", event(i1, "milestone.first_flow_run", 0, P1), event(i2, "job_finished", 5, &job))
     });
     let strange = Arc::new(Origin { device_id: "a b/ü".into(), ..Origin::sample() });
     let encoded = Format::CloudEvents.encode(&[parcel(&strange, Class::Bulk, 0, &[Event::new("e")])]);

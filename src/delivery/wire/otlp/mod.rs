@@ -9,7 +9,8 @@
 //!     ScopeLogs
 //!       Scope    milepost, the version that wrote the events
 //!       LogRecord, one an event: its time, INFO, its name, and as attributes
-//!                log.record.uid, by which a receiver knows a repeat, then its properties
+//!                log.record.uid, by which a receiver knows a repeat; milepost.journal, milepost.index and
+//!                milepost.count, by which it knows that none is missing; then its properties
 //! ```
 //!
 //! The names are those of OpenTelemetry's semantic conventions.
@@ -36,6 +37,9 @@ use crate::event::Value;
 
 /// The attribute of a record that is the same only for the same event.
 const UID: &str = "log.record.uid";
+
+/// Where it was written: the journal, its place there from zero, and how many events the journal held in all.
+const ADDRESS: [&str; 3] = ["milepost.journal", "milepost.index", "milepost.count"];
 
 /// SEVERITY_NUMBER_INFO.
 const INFO: i32 = 9;
@@ -91,10 +95,16 @@ fn resource_logs(origin: &Origin, log_records: Vec<LogRecord>) -> ResourceLogs {
 }
 
 fn log_record(owed: Owed<'_>) -> LogRecord {
-    let mut attributes = Vec::with_capacity(1 + owed.properties.len());
+    let mut attributes = Vec::with_capacity(4 + owed.properties.len());
     attributes.push(attribute(UID, messages::Value::StringValue(hyphenated(owed.id))));
-    // A property of this name would make two of one event, or one of two.
-    let properties = owed.properties.into_iter().filter(|(key, _)| *key != UID);
+    let [journal, index, count] = ADDRESS;
+    attributes.push(attribute(journal, messages::Value::StringValue(owed.address.journal.to_string())));
+    attributes.push(attribute(index, messages::Value::IntValue(owed.address.index.into())));
+    let events = owed.journal_events.map(i64::from);
+    attributes.extend(events.map(|events| attribute(count, messages::Value::IntValue(events))));
+    // A property of such a name would make two of one event, or one of two.
+    let is_ours = |key: &str| key == UID || ADDRESS.contains(&key);
+    let properties = owed.properties.into_iter().filter(|(key, _)| !is_ours(key));
     attributes.extend(properties.map(|(key, value)| attribute(key, any_value(value))));
     let nanos = owed.time.saturating_mul(1_000);
     LogRecord {

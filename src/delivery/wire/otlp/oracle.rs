@@ -25,8 +25,10 @@ fn origin(version: &str) -> Arc<Origin> {
     })
 }
 
+const JOURNAL: &str = "0123456789abcdef0011223344556677";
+
 fn journal() -> JournalId {
-    JournalId(Uuid::from_u128(0x0123_4567_89ab_cdef_0011_2233_4455_6677))
+    JOURNAL.parse().unwrap()
 }
 
 /// One block of `events`, all owed.
@@ -37,7 +39,8 @@ fn parcel(origin: &Arc<Origin>, class: Class, first: u32, events: &[(u64, Event)
     }
     let mut block = Vec::new();
     assert_eq!(builder.seal(journal(), first, class, origin.id(), &mut block), 1);
-    Parcel { block, owed: u128::MAX >> (128 - events.len()), origin: origin.clone() }
+    let owed = u128::MAX >> (128 - events.len());
+    Parcel { block, owed, origin: origin.clone(), journal_events: Some(1 << 26) }
 }
 
 fn event(name: &str, properties: &Properties) -> Event {
@@ -105,6 +108,8 @@ proptest! {
             prop_assert_eq!(record.severity_number, 9);
             let id = event_id(Address { journal: journal(), index }, *time).to_string();
             let mut expected = vec![(UID.to_owned(), Value::from(id))];
+            let address = [Value::from(JOURNAL), Value::from(i64::from(index)), Value::from(1i64 << 26)];
+            expected.extend(ADDRESS.map(str::to_owned).into_iter().zip(address));
             expected.extend(properties.iter().cloned());
             let attributes: Properties = record.attributes.iter().map(read).collect();
             prop_assert_eq!(attributes, expected);
@@ -121,7 +126,7 @@ proptest! {
         let written = &rest[..rest.find('}').unwrap()];
         prop_assert_eq!(written.parse::<f64>().unwrap().to_bits(), number.to_bits());
         let request = ExportLogsServiceRequest::decode(&Format::Otlp.encode(&parcels).body[..]).unwrap();
-        prop_assert_eq!(read(&records(&request)[0].attributes[1]).1, Value::from(number));
+        prop_assert_eq!(read(&records(&request)[0].attributes[4]).1, Value::from(number));
     }
 }
 
@@ -143,6 +148,9 @@ fn the_json_has_the_documented_shape() {
         r#"{"timeUnixNano":"1795424400123456000","observedTimeUnixNano":"1795424400123456000","#,
         r#""severityNumber":9,"eventName":"first_flow_run","attributes":["#,
         r#"{"key":"log.record.uid","value":{"stringValue":"01a207a2-32fb-7012-8d15-9e26ac000000"}},"#,
+        r#"{"key":"milepost.journal","value":{"stringValue":"0123456789abcdef0011223344556677"}},"#,
+        r#"{"key":"milepost.index","value":{"intValue":"0"}},"#,
+        r#"{"key":"milepost.count","value":{"intValue":"67108864"}},"#,
         r#"{"key":"ephemeral_server","value":{"boolValue":false}},"#,
         r#"{"key":"runs","value":{"intValue":"3"}},"#,
         r#"{"key":"ratio","value":{"doubleValue":0.5}}]}]}]}]}"#,
