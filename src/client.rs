@@ -283,7 +283,8 @@ impl Client {
                 }
                 Writer::spawn(writer, channel.clone(), sync.clone()).map_err(failed)?;
                 let (ways, quota) = (settings.ways.clone(), settings.product.quota);
-                let spawned = StoreThread::spawn(installation, ways, quota, watch.clone(), rung);
+                let spread = settings.product.spread;
+                let spawned = StoreThread::spawn(installation, ways, quota, spread, watch.clone(), rung);
                 store = Some(spawned.map_err(failed)?);
             }
             None => channel.refuse_all(),

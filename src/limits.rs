@@ -463,6 +463,16 @@ pub(crate) const COURIER_END_WAIT: Duration = Duration::from_secs(1);
 /// corrected by.
 pub(crate) const SLEEP_MIN: Duration = Duration::from_secs(5);
 
+/// Over so long the first deliveries of a fleet that starts together are spread, unless the product says otherwise: a
+/// thousand hosts are a hundred requests a second, and a person who has just started one sees it deliver.
+pub(crate) const SPREAD: Duration = Duration::from_secs(10);
+
+/// The most that it may say: a day, in which whoever is down is looked after.
+pub(crate) const SPREAD_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// Events that are older than this when a program starts were there before it.
+pub(crate) const SPREAD_AGE_MIN: Duration = Duration::from_secs(1);
+
 /// Backoff after no connection: a network comes back without notice, so it is tried often.
 pub(crate) const BACKOFF_CONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 

@@ -124,6 +124,41 @@ fn a_running_worker_delivers_by_itself_once_the_receiver_is_up() {
 }
 
 #[test]
+fn a_worker_that_finds_something_waiting_puts_its_first_delivery_off_and_a_flush_puts_nothing_off() {
+    let name = "a_worker_that_finds_something_waiting_puts_its_first_delivery_off_and_a_flush_puts_nothing_off";
+    in_a_clean_process(name, || {
+        let home = tempfile::tempdir().unwrap();
+        let receiver = Receiver::good();
+        // Of a day: that it is over within the minute of this test does not happen.
+        let product = Product::new("acme-worker", "1.4.0").spread(Duration::from_secs(24 * 3_600));
+        let builder = Client::builder(product).home(home.path()).endpoint(receiver.url());
+        let client = builder.clone().build().unwrap();
+        client.enqueue(Event::new("job_finished").with("number", 1));
+        client.shutdown(LONG).unwrap();
+        // As if it were from yesterday: a journal's name begins with the time that it was made at.
+        let journals = home.path().join("telemetry/journals");
+        let path = std::fs::read_dir(&journals).unwrap().next().unwrap().unwrap().path();
+        let file = path.file_name().unwrap().to_str().unwrap();
+        let (millis, rest) = file.split_once('-').unwrap();
+        let millis = u64::from_str_radix(millis, 16).unwrap() - 86_400_000;
+        std::fs::rename(&path, journals.join(format!("{millis:012x}-{rest}"))).unwrap();
+
+        let client = builder.clone().build().unwrap();
+        let admin = builder.admin().unwrap();
+        wait_until("it is put off", || {
+            admin.status().destinations.iter().any(|destination| destination.next_try.is_some())
+        });
+        assert_eq!(receiver.requests().len(), 0);
+        client.flush(LONG).unwrap();
+        assert_eq!(receiver.taken_once().len(), 1);
+        // From now on it delivers as ever.
+        client.enqueue(Event::new("job_finished").with("number", 2));
+        wait_until("what comes later is delivered", || receiver.taken_once().len() == 2);
+        client.shutdown(LONG).unwrap();
+    });
+}
+
+#[test]
 fn a_flush_of_a_client_tells_what_was_delivered_and_why_not_more() {
     in_a_clean_process("a_flush_of_a_client_tells_what_was_delivered_and_why_not_more", || {
         let home = tempfile::tempdir().unwrap();

@@ -166,6 +166,31 @@ fn a_process_may_die_after_every_step_and_the_store_be_deleted() {
     die_at_every_step(|home| std::fs::remove_dir_all(home.telemetry().join("spool")).unwrap());
 }
 
+/// The receiver refuses the last event of the first batch: its first half is taken, then the first quarter of the rest,
+/// and there the process dies.
+#[test]
+fn a_process_may_die_while_a_batch_is_divided_and_the_parts_that_were_taken_are_not_sent_again() {
+    const BOOKED: usize = 10;
+    const BATCH: u64 = 4_096;
+    let home = Home::new();
+    home.enqueue(BATCH);
+    let receiver = Receiver::refusing(BATCH - 1);
+    assert!(live(&home, &receiver.url(), BATCH, Some((BOOKED, 1))).aborted);
+    let before: BTreeSet<String> = receiver.taken_once();
+    assert_eq!(before.len() as u64, BATCH / 2 + BATCH / 4);
+
+    let (status, report) = home.flush(&receiver.url(), &[]);
+    assert_eq!((status, &report["dead"]), (0, &1.into()), "{report}");
+    let mut times: BTreeMap<u64, u64> = BTreeMap::new();
+    for event in receiver.taken() {
+        *times.entry(event.properties["number"].as_u64().unwrap()).or_default() += 1;
+    }
+    assert!((0..BATCH / 2).all(|number| times[&number] == 1), "what was durable is not sent again");
+    assert!((0..BATCH + EVENTS).all(|number| times.contains_key(&number) == (number != BATCH - 1)));
+    let status = home.status();
+    assert_eq!((&status["delivered"], &status["dead"]), (&(BATCH + EVENTS - 1).into(), &1.into()), "{status}");
+}
+
 /// After so many deaths at a step, what only the store knows is there, and no event was lost or repeated.
 fn die_at_a_step_of_the_store(step: usize, deaths: u64) -> Home {
     let home = Home::new();

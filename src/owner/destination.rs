@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::route::Route;
+use super::size::Size;
 use crate::clock;
 use crate::delivery::{Backoff, Courier, Disposition, Pace};
-use crate::limits::BATCH_EVENTS_MIN;
 use crate::spool::{LastWord, Lease};
 
 /// Single events that may be refused before any was taken: then the settings are wrong, and not the events.
@@ -23,10 +23,7 @@ pub(super) struct Destination {
     /// Its number in the spool.
     pub(super) number: u16,
     pub(super) courier: Courier,
-    /// Most events that a request of the format has.
-    events_max: usize,
-    /// Most that the next one has: fewer, where that was too much for the receiver or the way to it.
-    batch: usize,
+    size: Size,
     /// For a request as a whole.
     pub(super) timeout: Duration,
     /// What is older is not sent.
@@ -98,8 +95,7 @@ impl Destination {
             name: route.name.clone(),
             number,
             courier,
-            events_max: route.events_max,
-            batch: route.events_max,
+            size: Size::new(route.events_max),
             timeout: route.timeout,
             max_age: route.max_age,
             settings: route.fingerprint(),
@@ -132,7 +128,7 @@ impl Destination {
 
     /// Most events that the next request has.
     pub(super) fn batch(&self) -> usize {
-        self.batch
+        self.size.now()
     }
 
     /// The machine slept: whatever stood in the way may be gone, and it is tried at once.
@@ -140,6 +136,12 @@ impl Destination {
         self.backoff.reset();
         self.next_try = None;
         self.word.next_try = None;
+    }
+
+    /// Nothing is sent before so much has passed, unless somebody asks for it.
+    pub(super) fn put_off(&mut self, wait: Duration) {
+        self.next_try = Some(clock::monotonic() + wait);
+        self.word.next_try = Some(clock::wall_micros() + wait.as_micros() as u64);
     }
 
     /// When it may be tried again; `None` when nothing stands in the way.
@@ -203,7 +205,7 @@ impl Destination {
         said: (u16, Vec<u8>),
         is_witness: bool,
     ) -> Vec<Booking> {
-        self.adapt(&piece, &answer);
+        self.size.adapt(piece.events() as usize, &answer);
         match answer {
             Disposition::Ack { rejected, warning } => {
                 self.backoff.reset();
@@ -256,22 +258,6 @@ impl Destination {
             },
         }
         Vec::new()
-    }
-
-    /// Halves requests that are too large or take too long, and lets them grow again slowly while they pass.
-    fn adapt(&mut self, piece: &Piece, answer: &Disposition) {
-        let events = piece.events() as usize;
-        match answer {
-            Disposition::Split { is_too_large: true, .. } => self.batch = (events / 2).max(1),
-            // A slow way is mostly slow whatever is sent.
-            Disposition::Retry { pace: Pace::Slow, .. } if events > BATCH_EVENTS_MIN => {
-                self.batch = (events / 2).max(BATCH_EVENTS_MIN);
-            }
-            Disposition::Ack { .. } if events >= self.batch => {
-                self.batch = (self.batch + self.batch / 8 + 1).min(self.events_max);
-            }
-            _ => {}
-        }
     }
 
     /// The receiver does not take this event, which stands alone.

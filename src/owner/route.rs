@@ -1,7 +1,7 @@
 //! Where the events of each destination go.
 //!
 //! Of the first destination, most often the only one, flag or builder say it, then `MILEPOST_ENDPOINT`,
-//! `MILEPOST_FORMAT` and `MILEPOST_HEADERS`, then the variables of OpenTelemetry where the product asks for them, then
+//! `MILEPOST_FORMAT`, `MILEPOST_HEADERS` and those of the way there, then the variables of OpenTelemetry where the product asks for them, then
 //! `settings.toml`, then the product; of the others the product alone.
 
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::headers;
+use super::network;
 use super::otel::Otel;
 use super::settings::{Choices, origin_maker};
 use crate::consent::{FileSettings, Watch};
@@ -195,7 +196,8 @@ fn override_first(
     } else if !otel.headers.is_empty() {
         first.headers = otel.headers;
     }
-    first.network = choices.network.clone().over(&otel.network).over(&first.network);
+    let of_variables = network::read(variable)?;
+    first.network = choices.network.clone().over(&of_variables).over(&otel.network).over(&first.network);
     first.timeout = otel.timeout.or(first.timeout);
     Ok(())
 }

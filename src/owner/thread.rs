@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError, unbounded};
 
+use super::census::names;
 use super::engine::Engine;
 use super::erase::erase;
 use super::flush::FlushReport;
@@ -20,7 +21,7 @@ use crate::installation::Installation;
 use crate::journal::oldest;
 use crate::limits::{
     CONSENT_GAP, CONSENT_GRACE, CONSENT_LOOK_EVERY, ERASE_WAIT, OWNER_AGE_MIN, OWNER_CHECK_EVERY,
-    OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS, OWNER_WAIT_EVERY,
+    OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS, OWNER_WAIT_EVERY, SPREAD_AGE_MIN,
 };
 use crate::process;
 use crate::product::{Mode, Quota};
@@ -54,6 +55,8 @@ struct Store {
     installation: Installation,
     ways: Ways,
     quota: Quota,
+    /// By a random part of this the first delivery of what waited is put off.
+    spread: Duration,
     watch: Arc<Watch>,
     control: Receiver<Request>,
     /// A milestone stands in a free journal.
@@ -90,6 +93,7 @@ impl StoreThread {
         installation: Installation,
         ways: Ways,
         quota: Quota,
+        spread: Duration,
         watch: Arc<Watch>,
         bell: Receiver<()>,
     ) -> io::Result<Self> {
@@ -98,7 +102,7 @@ impl StoreThread {
         let stopping = Arc::new(AtomicBool::new(false));
         let (latch, stop) = (ended.clone(), stopping.clone());
         process::spawn("store", move || {
-            Store { installation, ways, quota, watch, control: receiver, bell, stopping: stop }.run();
+            Store { installation, ways, quota, spread, watch, control: receiver, bell, stopping: stop }.run();
             latch.open();
         })?;
         Ok(Self { control, stopping, ended })
@@ -143,6 +147,7 @@ impl Store {
     fn run(self) {
         // A process that lives shorter than this pays nothing for the store.
         let mut due = clock::monotonic() + OWNER_AGE_MIN;
+        let mut first_from = Some(clock::wall_micros());
         let (mut said, mut erased) = (String::new(), false);
         loop {
             let now = clock::monotonic();
@@ -167,7 +172,9 @@ impl Store {
                 continue;
             }
             due = now + clock::random_millis(OWNER_TRY_EVERY_MS);
-            let worked = catch_unwind(AssertUnwindSafe(|| self.hold(request)));
+            // Whoever asks, and a milestone, waits for nothing.
+            let first_from = first_from.take().filter(|_| request.is_none() && !is_rung);
+            let worked = catch_unwind(AssertUnwindSafe(|| self.hold(request, first_from)));
             match worked {
                 Ok(Ok(Some(Left::Stopped))) => return,
                 Ok(Ok(_)) => {}
@@ -222,8 +229,16 @@ impl Store {
         CONSENT_LOOK_EVERY
     }
 
+    /// Whether events stand here that were there before this process, which began at this time.
+    fn has_waited(&self, began: u64) -> bool {
+        let before = began.saturating_sub(SPREAD_AGE_MIN.as_micros() as u64) / 1_000;
+        let directories = [self.installation.taken(), self.installation.journals()];
+        directories.iter().flat_map(|directory| names(directory)).any(|name| name.millis < before)
+    }
+
     /// Takes the lock if it can be had, and works until somebody else needs it.
-    fn hold(&self, request: Option<Request>) -> Result<Option<Left>> {
+    /// The first time it is told when the process began.
+    fn hold(&self, request: Option<Request>, began: Option<u64>) -> Result<Option<Left>> {
         let ownership = match &request {
             Some(request) if !request.demands => match self.wait_for(request.deadline)? {
                 Some(ownership) => ownership,
@@ -252,6 +267,8 @@ impl Store {
         };
         if let Some(request) = &request {
             self.flush(&mut engine, request)?;
+        } else if began.is_some_and(|began| self.has_waited(began)) {
+            engine.put_off(self.spread);
         }
         let left = self.work(&mut engine)?;
         match left {

@@ -1,12 +1,12 @@
 //! What the holder of the store drops: what is too much, has waited too long, or is older than its destination takes;
 //! and that it says so.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::engine::Engine;
 use crate::clock;
 use crate::error::Result;
-use crate::limits::{LOSSES_LOOK_EVERY, TURN_EVERY};
+use crate::limits::{LOSSES_LOOK_EVERY, SPREAD_MAX, TURN_EVERY};
 use crate::product::Mode;
 
 impl Engine {
@@ -15,6 +15,15 @@ impl Engine {
     pub(super) fn keep_quota(&mut self) -> Result<bool> {
         self.drop_too_old()?;
         Ok(self.spool.keep_quota(&mut self.intake, &mut self.keeper)?)
+    }
+
+    /// Puts the first delivery off by a random part of `spread`: others may have started at the same time.
+    pub(super) fn put_off(&mut self, spread: Duration) {
+        let wait = clock::random_millis(0..spread.min(SPREAD_MAX).as_millis() as u64);
+        for destination in &mut self.destinations {
+            destination.put_off(wait);
+            self.spool.set_word(&destination.name, destination.word.clone());
+        }
     }
 
     /// Tells receivers, now and then, what was lost.

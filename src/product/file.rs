@@ -52,6 +52,7 @@ struct File {
     routes: Vec<RouteTable>,
     mode: Option<Mode>,
     free_disk_min: Option<u64>,
+    spread_seconds: Option<f64>,
     quota: Option<QuotaTable>,
     exit: Option<ExitEntry>,
     #[serde(default)]
@@ -163,6 +164,7 @@ impl Product {
     /// otel_environment = false        # true: the variables of OpenTelemetry's exporters count, too
     /// mode = "on"
     /// free_disk_min = 67108864        # bytes that are left to others
+    /// spread_seconds = 10.0           # the first delivery of what waited is put off by a random part of this
     /// quota = { bytes = 67108864, events = 1000000, age_days = 90, files = 4096, drop = "oldest" }
     /// setting = "telemetry.enabled"   # what the opt-out is called in the files below
     /// local_file = "acme.toml"        # in the working directory, for the processes started there
@@ -263,6 +265,10 @@ impl TryFrom<File> for Product {
         product.routes = file.routes.into_iter().map(rule).collect();
         product.mode = file.mode.unwrap_or_default();
         product.free_disk_min = file.free_disk_min.unwrap_or(product.free_disk_min);
+        if let Some(seconds) = file.spread_seconds {
+            let wrong = |_| Error::invalid(format!("spread_seconds = {seconds} is no length of time"));
+            product.spread = Duration::try_from_secs_f64(seconds).map_err(wrong)?;
+        }
         if let Some(table) = file.quota {
             let quota = &mut product.quota;
             quota.bytes = table.bytes.unwrap_or(quota.bytes);
@@ -337,6 +343,7 @@ impl From<&Product> for File {
                 .collect(),
             mode: Some(product.mode),
             free_disk_min: Some(product.free_disk_min),
+            spread_seconds: Some(product.spread.as_secs_f64()),
             quota: Some(QuotaTable {
                 bytes: Some(bytes),
                 // More than TOML counts to is as many as there is room for.
@@ -427,6 +434,7 @@ mod tests {
             otel_environment = true
             mode = "local"
             free_disk_min = 1
+            spread_seconds = 2.5
             quota = { bytes = 2, events = 5, age_days = 3, files = 4, drop = "newest" }
             setting = "telemetry.enabled"
             local_file = "acme.toml"
@@ -499,6 +507,7 @@ mod tests {
         let age = Duration::from_secs(3 * 86_400);
         let quota = Quota { bytes: 2, events: 5, age, files: 4, drops: Drops::Newest };
         assert_eq!((product.free_disk_min, product.quota), (1, quota));
+        assert_eq!(product.spread, Duration::from_millis(2_500));
         assert!(product.declared.has("job_finished") && !product.declared.has("job_started"));
         assert!(product.declared.has("aws:deployed") && !product.declared.has("gcp:deployed"));
         assert!(product.milestones.contains(&"first_job".to_owned()));

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::event::is_name;
-use crate::limits::FREE_DISK_BYTES_MIN;
+use crate::limits::{FREE_DISK_BYTES_MIN, SPREAD};
 
 pub(crate) use declared::{Declared, Integrations, Keys};
 pub use destination::Destination;
@@ -77,6 +77,7 @@ pub struct Product {
     pub(crate) mode: Mode,
     pub(crate) free_disk_min: u64,
     pub(crate) quota: Quota,
+    pub(crate) spread: Duration,
     pub(crate) exit: Exit,
 }
 
@@ -109,6 +110,7 @@ impl Product {
             mode: Mode::On,
             free_disk_min: FREE_DISK_BYTES_MIN,
             quota: Quota::default(),
+            spread: SPREAD,
             exit: Exit::Leave,
         }
     }
@@ -337,6 +339,14 @@ impl Product {
     #[must_use]
     pub fn free_disk_min(mut self, bytes: u64) -> Self {
         self.free_disk_min = bytes;
+        self
+    }
+
+    /// Over how long the first deliveries of workers are spread that start together and find something that waited: each
+    /// puts it off by a random part of this. A flush puts nothing off. Defaults to 10 s.
+    #[must_use]
+    pub fn spread(mut self, time: Duration) -> Self {
+        self.spread = time;
         self
     }
 

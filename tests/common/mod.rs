@@ -36,6 +36,7 @@ home_env = "ACME_WORKER_HOME"
 folder = "telemetry"
 opt_out_env = "ACME_TELEMETRY"
 milestones = ["first_job", "second_job"]
+spread_seconds = 0.0
 "#;
 
 /// A person's home directory with a product file in it, gone with the test.

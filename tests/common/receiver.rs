@@ -185,6 +185,10 @@ impl Receiver {
         url(self.address)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The requests that have come so far as a whole.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap().iter().map(|(request, _)| request.clone()).collect()

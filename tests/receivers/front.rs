@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::clickhouse::libraries;
-use super::common::receiver::nobody_listens;
+use super::common::receiver::{Receiver, nobody_listens};
 use super::common::{Home, installed};
 use super::rotel::{Rotel, assert_same};
 use super::{EVENTS, Running, enqueue, event, eventually, listens};
@@ -119,6 +119,29 @@ fn rotel_reads_ten_thousand_events_through_a_proxy_and_tls_with_certificates_of_
     assert_same("otlp", &peeked, &rotel.read(EVENTS as usize), &home.status()["device_id"]);
     let said = std::fs::read_to_string(home.path().join("tinyproxy.log")).unwrap();
     assert!(said.contains(&format!("CONNECT localhost:{}", front.port())), "{said}");
+}
+
+#[test]
+fn a_check_says_whether_the_receivers_certificate_counts() {
+    let home = Home::new();
+    let receiver = Receiver::good();
+    let (ours, other_home) = (Authority::new(&home), Home::new());
+    let another = Authority::new(&other_home);
+    let Some((_nginx, front)) = nginx(&home, &ours, receiver.address()) else { return };
+    let url = format!("https://localhost:{}/v1/logs", front.port());
+    let check = |ca: &Authority| {
+        let (ca, certificate, key) = (ca.path("ca.pem"), ours.path("client.pem"), ours.path("client.key"));
+        let who = ["--ca-file", &ca, "--client-certificate", &certificate, "--client-key", &key];
+        let done = home.milepost(&[&["check", "--json", "--endpoint", &url][..], &who].concat());
+        let steps = done.json()["destinations"][0]["steps"].clone();
+        let tls = steps.as_array().unwrap().iter().find(|step| step["step"] == "tls").cloned();
+        (done.status, tls.unwrap_or_else(|| panic!("{steps}")), receiver.requests().len())
+    };
+    let (exit, tls, requests) = check(&another);
+    assert_eq!((exit, &tls["ok"], requests), (1, &json!(false), 0), "{tls}");
+    assert!(tls["said"].as_str().unwrap().contains("certificate"), "{tls}");
+    let (exit, tls, requests) = check(&ours);
+    assert_eq!((exit, &tls["ok"], requests), (0, &json!(true), 1), "{tls}");
 }
 
 /// The key of another certificate, a certificate where a key belongs, and files that hold neither.
