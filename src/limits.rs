@@ -299,6 +299,10 @@ pub(crate) const LET_GO_EVERY: Duration = Duration::from_millis(500);
 /// without events stays below 5 MiB.
 pub(crate) const STORE_REWRITE_BYTES: u64 = 4 * MIB as u64;
 
+/// The same of one that is not drained, where it is twice what somebody is owed: half of the default quota, which
+/// nobody reaches whose destinations all take what they are sent.
+pub(crate) const STORE_REWRITE_WAITING_BYTES: u64 = 32 * MIB as u64;
+
 /// For so long nothing happened in a store before it is written anew: one that fills again at once would only
 /// grow again.
 pub(crate) const STORE_REWRITE_AFTER: Duration = Duration::from_secs(2);

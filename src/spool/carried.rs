@@ -52,11 +52,6 @@ impl Fates {
         changed.into_iter().map(|id| (keys::carried(id), self.journals.get(&id).map(encode))).collect()
     }
 
-    /// All of it, for a new store.
-    pub(super) fn pairs(&self) -> Changes {
-        self.journals.iter().map(|(id, fate)| (keys::carried(*id), Some(encode(fate)))).collect()
-    }
-
     /// What became of a block's events.
     pub(crate) fn of(&self, block: &Block<'_>) -> BlockFate {
         let Some(fate) = self.journals.get(&block.journal) else { return BlockFate::default() };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -29,7 +29,8 @@ use crate::error::{Error, ErrorKind};
 use crate::installation::{Identity, Installation, fs};
 use crate::limits::{
     LEDGER_MILESTONES_MAX, LEDGER_TIMES_EVERY, LET_GO_EVERY, PERSIST_BLOCKS, PERSIST_BLOCKS_SMALL,
-    PERSIST_ENTRIES, PERSIST_EVERY, STORE_REWRITE_AFTER, STORE_REWRITE_BYTES, STORE_SMALL_BLOCKS,
+    PERSIST_ENTRIES, PERSIST_EVERY, STORE_REWRITE_AFTER, STORE_REWRITE_BYTES, STORE_REWRITE_WAITING_BYTES,
+    STORE_SMALL_BLOCKS,
 };
 use crate::product::Routing;
 
@@ -238,9 +239,7 @@ impl Spool {
         if due && self.unsaved.since.is_none() {
             self.write_ledger(State::Open)?;
         }
-        // What it holds beside the queue, dead letters above all, is no reason to write it again and again.
-        let grown = self.store.bytes() > STORE_REWRITE_BYTES.max(2 * self.bytes_when_new);
-        if self.queue.blocks() == 0 && grown && (at_once || since_ledger >= STORE_REWRITE_AFTER) {
+        if self.is_mostly_garbage(since_ledger, at_once) {
             self.rewrite()?;
         }
         Ok(())
@@ -345,31 +344,29 @@ impl Spool {
         Ok(())
     }
 
-    /// Writes a drained store anew under the next number: sled gives no space back. The new one is durable with
+    /// Whether the store takes much more room than what is in it. One that is drained costs nothing to write anew. Of
+    /// one that somebody is owed much of, because a destination is down while others are not, it costs a copy of that,
+    /// and whoever waits for the store does not wait for it.
+    fn is_mostly_garbage(&self, since_ledger: Duration, at_once: bool) -> bool {
+        let bytes = self.store.bytes();
+        // What it holds beside the queue, dead letters above all, is no reason to write it again and again.
+        if bytes <= STORE_REWRITE_BYTES.max(2 * self.bytes_when_new) {
+            return false;
+        }
+        match self.queue.blocks() {
+            0 => at_once || since_ledger >= STORE_REWRITE_AFTER,
+            _ => !at_once && bytes > STORE_REWRITE_WAITING_BYTES.max(2 * self.queue.bytes()),
+        }
+    }
+
+    /// Writes the store anew under the next number: sled gives no space back. The new one is durable with
     /// its name before the ledger names it, and the old one goes after that. A disk without room for the new one is
     /// no reason to stop working with the old one.
-    fn rewrite(&mut self) -> Result<(), SpoolError> {
+    pub(super) fn rewrite(&mut self) -> Result<(), SpoolError> {
         let old = self.installation.store(self.number);
-        let mut pairs = Changes::new();
-        pairs.insert(keys::META.to_vec(), Some(encode(&self.meta)));
-        for taken in self.taken.values() {
-            pairs.insert(keys::taken(taken.id), Some(encode(taken)));
-        }
-        for (name, mark) in &self.marks {
-            pairs.insert(keys::mark(name), Some(encode(mark)));
-        }
-        for number in &self.dead {
-            let key = keys::dead(*number);
-            pairs.insert(key.clone(), self.store.get(&key)?);
-        }
-        for (id, origin) in &self.origins {
-            pairs.insert(keys::origin(*id), Some(encode(&**origin)));
-        }
-        pairs.extend(self.lost.pairs());
-        pairs.extend(self.fates.pairs());
         let number = self.number + 1;
         let path = self.installation.store(number);
-        if let Err(error) = Store::create(&path, self.store.generation() + 1, pairs) {
+        if let Err(error) = self.store.copy(&path) {
             log::warn!("{} takes more room than it needs: {error}", old.display());
             // It is tried again when there is more to be gained.
             self.bytes_when_new = self.store.bytes();

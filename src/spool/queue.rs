@@ -12,6 +12,8 @@ use crate::block::{Class, JournalId, OriginId};
 pub(super) struct Queue {
     entries: BTreeMap<EntryKey, Entry>,
     blocks: HashMap<u64, BlockInfo>,
+    /// Bytes of all blocks.
+    bytes: u64,
     /// Bytes of blocks and events that each destination is owed, and that a courier may get.
     owed: HashMap<u16, Owed>,
 }
@@ -86,6 +88,7 @@ impl Queue {
     /// Adds a block with nobody to owe it to yet.
     pub(super) fn add_block(&mut self, sequence: u64, info: BlockInfo) {
         self.blocks.insert(sequence, info);
+        self.bytes += u64::from(info.bytes);
     }
 
     /// Adds an entry; `false` when there is no such block.
@@ -175,6 +178,7 @@ impl Queue {
         let (info, block_is_gone) = (*info, info.owners == 0);
         if block_is_gone {
             self.blocks.remove(&key.sequence);
+            self.bytes -= u64::from(info.bytes);
         }
         Some(Removed { events: removed, left, info, block_is_gone })
     }
@@ -218,7 +222,7 @@ impl Queue {
 
     /// Bytes of all blocks.
     pub(super) fn bytes(&self) -> u64 {
-        self.blocks.values().map(|info| u64::from(info.bytes)).sum()
+        self.bytes
     }
 }
 

@@ -52,6 +52,9 @@ pub(crate) fn is_usable() -> bool {
 /// What a transaction changes: a value, or its removal.
 pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
+/// A pair that is read on the way to another store.
+type Copied = Result<(Vec<u8>, Option<Vec<u8>>), StoreError>;
+
 /// What is known of all pairs together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sum {
@@ -101,6 +104,18 @@ impl StoreError {
 impl Store {
     /// Makes a store with these pairs at `path`, durable with all its names.
     pub(super) fn create(path: &Path, generation: u64, pairs: Changes) -> Result<(), StoreError> {
+        Self::make(path, generation, pairs.into_iter().map(Ok))
+    }
+
+    /// Makes one with the pairs of this one, and nothing else that its log has: of a later generation.
+    pub(super) fn copy(&self, path: &Path) -> Result<(), StoreError> {
+        let pairs = self.db()?.iter().map(|pair| pair.map_err(|error| self.sled_error(&error)));
+        let pairs = pairs.filter(|pair| !pair.as_ref().is_ok_and(|(key, _)| key == SUM_KEY));
+        let pairs = pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), Some(value.to_vec()))));
+        Self::make(path, self.generation() + 1, pairs)
+    }
+
+    fn make(path: &Path, generation: u64, pairs: impl Iterator<Item = Copied>) -> Result<(), StoreError> {
         let hidden = path.with_file_name(format!(".new-{}", path.file_name().unwrap_or_default().display()));
         let made = Self::create_hidden(&hidden, path, generation, pairs);
         if made.is_err() {
@@ -110,7 +125,12 @@ impl Store {
         made
     }
 
-    fn create_hidden(hidden: &Path, path: &Path, generation: u64, pairs: Changes) -> Result<(), StoreError> {
+    fn create_hidden(
+        hidden: &Path,
+        path: &Path,
+        generation: u64,
+        pairs: impl Iterator<Item = Copied>,
+    ) -> Result<(), StoreError> {
         let parent = path.parent().unwrap_or(path);
         let io_error =
             |operation| move |source| StoreError::Io { operation, path: path.to_path_buf(), source };
@@ -121,7 +141,7 @@ impl Store {
         }
         let mut store = Self::open_db(hidden, Sum { generation, ..Sum::default() })?;
         for chunk in chunks(pairs) {
-            store.apply(chunk)?;
+            store.apply(chunk?)?;
             store.persist()?;
         }
         store.apply(Changes::new())?;
@@ -309,18 +329,22 @@ fn forgets_one_more() -> bool {
 }
 
 /// The pairs in portions that stay far below a segment.
-fn chunks(pairs: Changes) -> impl Iterator<Item = Changes> {
+fn chunks(pairs: impl Iterator<Item = Copied>) -> impl Iterator<Item = Result<Changes, StoreError>> {
     const BYTES: usize = SEGMENT_BYTES / 8;
-    let mut pairs = pairs.into_iter().peekable();
+    let mut pairs = pairs.peekable();
     std::iter::from_fn(move || {
         pairs.peek()?;
         let mut bytes = 0;
         let mut chunk = Changes::new();
-        while let Some((key, value)) = pairs.next_if(|_| bytes < BYTES) {
+        while let Some(pair) = pairs.next_if(|_| bytes < BYTES) {
+            let (key, value) = match pair {
+                Ok(pair) => pair,
+                Err(error) => return Some(Err(error)),
+            };
             bytes += key.len() + value.as_ref().map_or(0, Vec::len);
             chunk.insert(key, value);
         }
-        Some(chunk)
+        Some(Ok(chunk))
     })
 }
 

@@ -49,6 +49,7 @@ fn as_peeked(record: &Value) -> Value {
     let mut properties: Map<String, Value> =
         attributes.map(|pair| (pair["key"].as_str().unwrap().to_owned(), value(&pair["value"]))).collect();
     let id = properties.remove("log.record.uid");
+    properties.retain(|key, _| !key.starts_with("milepost."));
     json!({
         "id": id, "name": record["eventName"], "time": record["timeUnixNano"], "properties": properties,
     })

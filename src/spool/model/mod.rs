@@ -34,6 +34,8 @@ enum Operation {
     Lease { destination: u16, events: usize, fate: Fate },
     /// What is due is persisted, and journals that are done with are let go.
     Tidy { at_once: bool },
+    /// The store is written anew, whatever is in it.
+    Rewrite,
     /// The process ends in order, and another opens the spool.
     Reopen,
     /// The process is killed: what sled had not written is gone.
@@ -78,6 +80,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             Operation::Lease { destination: second * SECOND, events, fate }
         }),
         3 => any::<bool>().prop_map(|at_once| Operation::Tidy { at_once }),
+        1 => Just(Operation::Rewrite),
         2 => Just(Operation::Reopen),
         2 => Just(Operation::Kill),
         1 => Just(Operation::LoseStore),
@@ -312,6 +315,11 @@ impl World {
             }
             Operation::Lease { .. } => {}
             Operation::Tidy { at_once } => self.spool().tidy(at_once).unwrap(),
+            Operation::Rewrite => {
+                let number = self.spool().number;
+                self.spool().rewrite().unwrap();
+                assert_eq!(self.spool().number, number + 1);
+            }
             Operation::Reopen => {
                 self.spool.take().unwrap().close().unwrap();
                 self.open();

@@ -160,12 +160,15 @@ fn the_json_has_the_documented_shape() {
 
 #[test]
 fn a_milestone_has_its_own_id_and_a_property_cannot_take_its_place() {
-    let built = Event::new("first_flow_run").with(UID, "forged");
+    let forged = ADDRESS.into_iter().chain([UID]);
+    let built = forged.fold(Event::new("first_flow_run"), |event, key| event.with(key, "forged"));
     let origin = origin("3.8.8");
     let request = judged(&[parcel(&origin, Class::Milestone, 0, &[(1, built)])]);
     let id = milestone_id(&origin.device_id, "prefect", "first_flow_run").to_string();
     let attributes: Properties = records(&request)[0].attributes.iter().map(read).collect();
-    assert_eq!(attributes, [(UID.to_owned(), Value::from(id))]);
+    let said = [Value::from(id), Value::from(JOURNAL), Value::from(0i64), Value::from(1i64 << 26)];
+    let keys = [UID].into_iter().chain(ADDRESS).map(str::to_owned);
+    assert_eq!(attributes, keys.zip(said).collect::<Properties>());
 }
 
 #[test]
@@ -241,4 +244,42 @@ fn opentelemetrys_own_answers_are_understood() {
             assert_eq!((verdict.rejected, verdict.message.as_deref()), (rejected, message), "{response:?}");
         }
     }
+}
+
+/// Printed with `--nocapture`: the README says what came of it.
+#[test]
+fn what_says_where_an_event_stood_costs_few_bytes_on_the_wire() {
+    let origin = origin("3.8.8");
+    let event = |number: u32| {
+        let (rows, region) =
+            (number.wrapping_mul(2_654_435_761) % 977, ["eu", "us", "ap"][number as usize % 3]);
+        let event = Event::new("job_finished").with("number", number).with("rows", rows);
+        let event =
+            event.with("region", region).with("ok", !number.is_multiple_of(13)).with("queue", "default");
+        (1_795_424_400_000_000 + u64::from(number) * 1_371, event)
+    };
+    let blocks = (0..4_096).step_by(128);
+    let parcels: Vec<_> = blocks
+        .map(|first| {
+            parcel(&origin, Class::Bulk, first, &(first..first + 128).map(event).collect::<Vec<_>>())
+        })
+        .collect();
+    let with = Format::Otlp.encode(&parcels).body;
+    let mut request = ExportLogsServiceRequest::decode(&with[..]).unwrap();
+    let scopes = request.resource_logs.iter_mut().flat_map(|logs| &mut logs.scope_logs);
+    for record in scopes.flat_map(|scope| &mut scope.log_records) {
+        record.attributes.retain(|attribute| !ADDRESS.contains(&&*attribute.key));
+    }
+    let without = request.encode_to_vec();
+    let [with_packed, without_packed] = [&with, &without].map(|body| crate::delivery::wire::pack(body).len());
+    let each = |bytes: usize| bytes as f64 / 4_096.0;
+    println!(
+        "bytes an event: {:.1} without, {:.1} with; packed {:.1} and {:.1}",
+        each(without.len()),
+        each(with.len()),
+        each(without_packed),
+        each(with_packed)
+    );
+    assert!(with.len() > without.len());
+    assert!(each(with_packed) < each(without_packed) + 12.0);
 }
