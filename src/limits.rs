@@ -471,6 +471,9 @@ pub(crate) const BACKOFF_HELD: (Duration, Duration) =
 /// Longest wait that a receiver's `Retry-After` can ask for.
 pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
+/// Deletions at the same time of which each may clear away what another one was just writing.
+pub(crate) const ERASED_AT_ONCE_MAX: usize = 64;
+
 /// Times that the telemetry directory is tried to be made: whoever clears away what killed ones left may take one that
 /// was just begun for such.
 pub(crate) const MAKE_TRIES_MAX: usize = 8;

@@ -107,19 +107,21 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The same, if that may still be done when the bytes are durable; says whether it was.
 pub(crate) fn replace_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> bool) -> io::Result<bool> {
-    let Some((directory, name)) = path.parent().zip(path.file_name()) else {
-        return Err(io::Error::other("a file in a directory is needed"));
-    };
-    let hidden = directory.join(format!(".{}-new", name.to_string_lossy()));
-    match std::fs::remove_file(&hidden) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => write_new(&hidden, bytes)?,
-    }
+    let name = path.file_name().unwrap_or_default();
+    let hidden = path.with_file_name(format!(".{}-new", name.to_string_lossy()));
+    remove(&hidden)?;
+    write_new(&hidden, bytes)?;
     if !may() {
         return remove(&hidden).map(|()| false);
     }
-    std::fs::rename(&hidden, path)?;
-    sync_directory(directory).map(|()| true)
+    rename(&hidden, path).map(|()| true)
+}
+
+/// Gives a file another name in its directory, durably.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let directory = to.parent().ok_or_else(|| io::Error::other("a file in a directory is needed"))?;
+    std::fs::rename(from, to)?;
+    sync_directory(directory)
 }
 
 /// Whether others than its owner can read a file.

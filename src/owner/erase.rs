@@ -25,7 +25,7 @@ use crate::block::Epoch;
 use crate::clock;
 use crate::consent::Watch;
 use crate::installation::{ERASED, Installation, fs, is_hidden_id};
-use crate::limits::OWNER_WAIT_EVERY;
+use crate::limits::{ERASED_AT_ONCE_MAX, OWNER_WAIT_EVERY};
 use crate::spool::{DropReason, Ledger, Step, reached};
 
 /// What was there when the no held.
@@ -78,7 +78,7 @@ impl Noted {
         }
         let path = installation.ledger();
         // Deleting matters more than counting: a full disk is no reason to keep anything.
-        let written = ledger.write(&path);
+        let written = write(&ledger, &path);
         reached(Step::ErasureCounted);
         let mut failed = None;
         for path in &self.files {
@@ -100,7 +100,7 @@ impl Noted {
         // Somebody who was granted it since has written another one.
         if self.is_current(installation) && Ledger::read(&path).is_ok_and(|now| now.as_ref() == Some(&ledger))
         {
-            Ledger { erased: Vec::new(), ..ledger }.write(&path)?;
+            write(&Ledger { erased: Vec::new(), ..ledger }, &path)?;
         }
         fs::sync_directory(installation.directory())?;
         reached(Step::ErasureEnded);
@@ -204,12 +204,31 @@ fn settle(installation: &Installation) -> (Ledger, u64) {
     (ledger, dropped)
 }
 
+/// Replaces the ledger where others may do the same, since whoever is stopped with the spool's lock is not waited for.
+fn write(ledger: &Ledger, path: &Path) -> io::Result<()> {
+    let text = ledger.text()?;
+    let mut tries = 0..ERASED_AT_ONCE_MAX;
+    loop {
+        let hidden = hidden_beside(path);
+        match fs::write_new(&hidden, text.as_bytes()).and_then(|()| fs::rename(&hidden, path)) {
+            // It was cleared away by another deletion, which found it under a hidden name.
+            Err(error) if is_gone(&error) && tries.next().is_some() => {}
+            written => return written,
+        }
+    }
+}
+
+/// A name that nobody else has, and whose file goes should this process be killed.
+fn hidden_beside(path: &Path) -> PathBuf {
+    path.with_file_name(format!("{ERASED}{}", Uuid::new_v4().simple()))
+}
+
 /// Takes what stands at `path` away and removes it, if it is the file that was noted; anything else is put back.
 fn take_away(path: &Path, noted: &File, is_it: impl Fn(&Path) -> bool) -> io::Result<()> {
     if !fs::is_at(noted, path) || !is_it(path) {
         return Ok(());
     }
-    let hidden = path.with_file_name(format!("{ERASED}{}", Uuid::new_v4().simple()));
+    let hidden = hidden_beside(path);
     match std::fs::rename(path, &hidden) {
         Err(error) if is_gone(&error) => return Ok(()),
         renamed => renamed?,
@@ -221,6 +240,8 @@ fn take_away(path: &Path, noted: &File, is_it: impl Fn(&Path) -> bool) -> io::Re
     match std::fs::hard_link(&hidden, path) {
         Ok(()) => fs::remove(&hidden),
         Err(_) if fs::is_directory(&hidden) => std::fs::rename(&hidden, path),
+        // Another deletion found it under its hidden name, and has removed it.
+        Err(error) if is_gone(&error) => Ok(()),
         Err(error) => Err(error),
     }
 }
@@ -357,6 +378,23 @@ mod tests {
         assert_eq!(erase(&noted[0], &installation), Some(2));
         assert_eq!(erase(&noted[1], &installation), Some(0));
         assert_eq!(dropped(&installation), (0, 2));
+    }
+
+    /// Who holds the spool was stopped: nobody waits for him for ever, and then several may delete at once.
+    #[test]
+    fn deleters_that_get_no_lock_are_not_in_each_others_way() {
+        let (_directory, installation) = installation();
+        let _stopped = lock::for_erasing(&installation, clock::monotonic());
+        for _ in 0..100 {
+            let journal = collect(&installation);
+            std::fs::create_dir_all(installation.store(3).join("blobs")).unwrap();
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| erase(&Noted::take(&installation).unwrap(), &installation));
+                }
+            });
+            assert!(!journal.exists() && Noted::take(&installation).unwrap().is_empty());
+        }
     }
 
     /// It was killed when everything was counted and nothing was removed yet.
