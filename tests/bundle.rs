@@ -1,16 +1,14 @@
 //! The air gap: what waits goes out in a file, is delivered by another host, and its receipt comes back. Every step
 //! may be repeated, interrupted or done with last month's file, and nothing is lost or counted twice.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::dice::Dice;
-use common::gap::{Gap, ids, waiting};
-use common::receiver::Receiver;
-use common::{Home, dice};
+use crate::common::dice::Dice;
+use crate::common::gap::{Gap, ids, waiting};
+use crate::common::receiver::Receiver;
+use crate::common::{Home, dice};
 use serde_json::{Value, json};
 
 /// Out, imported twice, delivered, receipt back, acknowledged twice. The receiver refuses the event with this number,

@@ -2,22 +2,14 @@
 //! back; a command that is killed or stopped keeps nobody from collecting; nothing is sent twice but what was in
 //! flight.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::host::{Worker, serve};
-use common::receiver::{Receiver, Reply};
-use common::{Home, at_once, signal, wait_until};
+use crate::common::host::Worker;
+use crate::common::receiver::{Receiver, Reply};
+use crate::common::{Home, at_once, signal, wait_until};
 use serde_json::json;
-
-#[test]
-#[ignore = "a process that other tests start"]
-fn worker() {
-    serve();
-}
 
 /// A worker that holds the spool, with 100 events in a request that would last until its time is up: half a minute.
 fn in_the_middle_of_a_request() -> (Home, Receiver, Worker) {
