@@ -115,7 +115,8 @@ fn at_once_from_eight_processes(rounds: usize) {
         let (home, receiver) = (five(), Receiver::good());
         at_once(&[0; 8], |_| {
             for milestone in ["one", "two", "three", "four", "five"] {
-                assert_eq!(home.milepost(&["milestone", milestone]).status, 0);
+                let done = home.milepost(&["milestone", milestone]);
+                assert_eq!(done.status, 0, "{done:?}");
             }
         });
         assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
