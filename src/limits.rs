@@ -295,9 +295,9 @@ pub(crate) const LEDGER_TIMES_EVERY: Duration = Duration::from_secs(60);
 /// How often journals that are done with are unlinked while others are under way: each time costs a ledger.
 pub(crate) const LET_GO_EVERY: Duration = Duration::from_millis(500);
 
-/// A drained store above this is written anew, since sled gives no space back: with the rest, a directory
-/// without events stays below 5 MiB.
-pub(crate) const STORE_REWRITE_BYTES: u64 = 4 * MIB as u64;
+/// A drained store above this is written anew, since sled gives no space back: with the rest, of which what was sent
+/// takes a MiB, a directory without events stays below 5 MiB.
+pub(crate) const STORE_REWRITE_BYTES: u64 = 3 * MIB as u64;
 
 /// For so long nothing happened in a store before it is written anew: one that fills again at once would only
 /// grow again.

@@ -92,13 +92,8 @@ impl Admin {
                 file.display()
             )));
         }
-        let mut engine = self.looking(installation)?;
         let source = Source { file, bundle: bundle.as_ref(), sum };
-        let imported = import(installation, &mut engine, epoch, &source, progress);
-        let closed = engine.close(Duration::ZERO);
-        let imported = imported?;
-        closed?;
-        Ok(imported)
+        self.holding(installation, |engine| import(installation, engine, epoch, &source, progress))
     }
 
     /// Delivers a bundle by itself: takes it into a spool beside the file, delivers what waits there, writes a
