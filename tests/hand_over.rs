@@ -86,7 +86,11 @@ fn a_purge_deletes_what_a_worker_has_in_flight() {
 #[test]
 fn ten_commands_at_once_have_the_store_in_turn_and_the_worker_has_it_again() {
     let (home, receiver, mut worker) = in_the_middle_of_a_request();
-    at_once(&[0; 10], |_| assert_eq!(home.peek().len(), 100));
+    at_once(&[0; 10], |_| {
+        let waiting = home.peek().len();
+        // In between it may be the worker's turn, which delivers.
+        assert!(waiting == 100 || waiting == 0 && receiver.taken().len() == 100, "{waiting}");
+    });
     assert_eq!(worker.flush(), "");
     assert_eq!(receiver.taken_once().len(), 100);
     worker.end();
