@@ -432,6 +432,7 @@ pub(crate) const BATCH_BLOCK_BYTES_MAX: u64 = 256 * KIB as u64;
 pub(crate) const ANSWER_BYTES_MAX: u64 = 64 * KIB as u64;
 
 /// Most bytes of a file of certificates that are read: what a system trusts takes a quarter of it.
+#[cfg(feature = "tls")]
 pub(crate) const CERTIFICATES_BYTES_MAX: u64 = MIB as u64;
 
 /// Longest wait for a connection, its TLS included.
