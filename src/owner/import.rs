@@ -20,7 +20,7 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::Carrier;
-use crate::limits::RECORD_BYTES_MAX;
+use crate::limits::{OWNER_WAIT_EVERY, RECORD_BYTES_MAX};
 use crate::product::Mode;
 use crate::spool::{Imports, Step, reached};
 use crate::sum::{Sum, hex};
@@ -92,18 +92,13 @@ impl Admin {
                 file.display()
             )));
         }
-        let mut engine = self.looking(installation)?;
         let source = Source { file, bundle: bundle.as_ref(), sum };
-        let imported = import(installation, &mut engine, epoch, &source, progress);
-        let closed = engine.close(Duration::ZERO);
-        let imported = imported?;
-        closed?;
-        Ok(imported)
+        self.holding(installation, |engine| import(installation, engine, epoch, &source, progress))
     }
 
     /// Delivers a bundle by itself: takes it into a spool beside the file, delivers what waits there, writes a
     /// receipt to `receipt`, and removes that spool when nothing waits any more. What was interrupted goes on where
-    /// it was.
+    /// it was. A no, also one that comes meanwhile, removes that spool; the file is its bearer's.
     ///
     /// # Errors
     ///
@@ -115,16 +110,19 @@ impl Admin {
         timeout: Duration,
         progress: &mut dyn FnMut(&FlushReport) -> bool,
     ) -> Result<Delivered> {
-        if let Some(reason) = self.refusal() {
-            return Err(Error::new(ErrorKind::Refused, reason));
-        }
         let (file, receipt) = (absolute(file)?, absolute(receipt)?);
-        let read = verify(&file).map_err(|error| bundle_error(&file, error))?;
-        self.accept(&file, read.signer)?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let beside = file.with_file_name(format!("{name}.milepost"));
         let old = file.with_file_name(format!(".{name}.milepost-old"));
         let remove = |path: &Path| fs::remove_tree(path).map_err(|error| Error::io("remove", path, error));
+        if self.is_refused() {
+            remove(&beside)?;
+        }
+        if let Some(reason) = self.refusal() {
+            return Err(Error::new(ErrorKind::Refused, reason));
+        }
+        let read = verify(&file).map_err(|error| bundle_error(&file, error))?;
+        self.accept(&file, read.signer)?;
         remove(&old)?;
         let signer = self.signing.key.as_ref().map(SecretKey::public);
         if let Some(before) = settled_receipt(&receipt, &hex(&read.sum), signer) {
@@ -136,12 +134,28 @@ impl Admin {
         self.import(&file, false, &mut |_| ())?;
         let flush = self.flush(timeout, progress)?;
         let receipt = self.receipt(&file, &receipt)?;
-        if flush.is_complete() && receipt.waiting == 0 {
+        let is_over = flush.is_complete() && receipt.waiting == 0;
+        let is_refused = self.is_refused();
+        if is_over || is_refused {
             std::fs::rename(&beside, &old).map_err(|error| Error::io("remove", &beside, error))?;
             reached(Step::SpoolHidden);
             remove(&old)?;
         }
-        Ok(Delivered { flush, receipt })
+        match self.refusal().filter(|_| is_refused && !is_over) {
+            Some(reason) => Err(Error::new(ErrorKind::Refused, reason)),
+            None => Ok(Delivered { flush, receipt }),
+        }
+    }
+
+    /// Whether the installation's no holds. One that is just being written is waited for.
+    fn is_refused(&self) -> bool {
+        loop {
+            let state = self.settings.watch.look_closely();
+            if !state.is_settling {
+                return state.is_refused;
+            }
+            std::thread::sleep(clock::wait(OWNER_WAIT_EVERY));
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod inspect;
 mod lines;
 mod lock;
 mod network;
+mod noted;
 mod otel;
 mod peek;
 mod permit;
