@@ -299,9 +299,13 @@ pub(crate) const LET_GO_EVERY: Duration = Duration::from_millis(500);
 /// takes a MiB, a directory without events stays below 5 MiB.
 pub(crate) const STORE_REWRITE_BYTES: u64 = 3 * MIB as u64;
 
-/// The same of one that is not drained, where it is twice what somebody is owed: half of the default quota, which
-/// nobody reaches whose destinations all take what they are sent.
+/// The same of one that is not drained: half of the default quota, which nobody reaches whose destinations all take
+/// what they are sent.
 pub(crate) const STORE_REWRITE_WAITING_BYTES: u64 = 32 * MIB as u64;
+
+/// And at so many times what somebody is owed: a new one takes twice that, and while it is made, both are open, which
+/// takes the memory of two.
+pub(crate) const STORE_REWRITE_WAITING_TIMES: u64 = 4;
 
 /// For so long nothing happened in a store before it is written anew: one that fills again at once would only
 /// grow again.

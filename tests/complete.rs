@@ -1,12 +1,10 @@
 //! The promise: a receiver can prove that it has everything, or name what it has not: each event says in which journal
 //! it stood, at which place, and how many that journal held.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::Home;
-use common::receiver::{Receiver, Reply};
+use crate::common::Home;
+use crate::common::receiver::{Receiver, Reply};
 
 /// What a receiver knows of journals, from whatever it took however often.
 #[derive(Default)]

@@ -7,6 +7,7 @@ mod common;
 mod bundle;
 mod check;
 mod command_line;
+mod complete;
 mod config;
 #[cfg(target_os = "linux")]
 mod consent;

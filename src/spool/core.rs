@@ -30,7 +30,7 @@ use crate::installation::{Identity, Installation, fs};
 use crate::limits::{
     LEDGER_MILESTONES_MAX, LEDGER_TIMES_EVERY, LET_GO_EVERY, PERSIST_BLOCKS, PERSIST_BLOCKS_SMALL,
     PERSIST_ENTRIES, PERSIST_EVERY, STORE_REWRITE_AFTER, STORE_REWRITE_BYTES, STORE_REWRITE_WAITING_BYTES,
-    STORE_SMALL_BLOCKS,
+    STORE_REWRITE_WAITING_TIMES, STORE_SMALL_BLOCKS,
 };
 use crate::product::Routing;
 
@@ -355,7 +355,10 @@ impl Spool {
         }
         match self.queue.blocks() {
             0 => at_once || since_ledger >= STORE_REWRITE_AFTER,
-            _ => !at_once && bytes > STORE_REWRITE_WAITING_BYTES.max(2 * self.queue.bytes()),
+            _ => {
+                let most = STORE_REWRITE_WAITING_TIMES * self.queue.bytes();
+                !at_once && bytes > STORE_REWRITE_WAITING_BYTES.max(most)
+            }
         }
     }
 

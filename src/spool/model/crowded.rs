@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::installation::fs;
-use crate::limits::{BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, OWED_BYTES, STORE_REWRITE_WAITING_BYTES};
+use crate::limits::{BATCH_BLOCK_BYTES_MAX, BATCH_EVENTS_MAX, OWED_BYTES, STORE_REWRITE_WAITING_TIMES};
 
 /// An event as a host would report it: LZ4 finds little in it that it knows.
 fn event(number: u32) -> Event {
@@ -75,7 +75,7 @@ fn slow_what_a_destination_that_is_down_is_owed_fills_the_store_up_to_the_quota(
         );
     }
     let store = world.spool().store.bytes();
-    let most = STORE_REWRITE_WAITING_BYTES.max(2 * world.spool().bytes_when_new);
+    let most = STORE_REWRITE_WAITING_TIMES * world.spool().owed(SECOND).1;
     assert!(store < most + (4 << 20), "what has gone through is given back: {store} bytes, at most {most}");
     let books = world.spool().books().clone();
     assert_eq!(books.accounts[DEFAULT].delivered, appended, "the other has everything");
