@@ -37,9 +37,20 @@ fn waiting(home: &Home) -> Vec<Value> {
     said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What an event of Prefect's may say beside its own properties.
-const CARRIED: [&str; 8] =
-    ["architecture", "device_id", "id", "name", "platform", "product_version", "runtime_version", "time"];
+/// What an event of Prefect's may say beside its own properties: where it was written follows from its id.
+const CARRIED: [&str; 11] = [
+    "architecture",
+    "device_id",
+    "id",
+    "milepost_count",
+    "milepost_index",
+    "milepost_journal",
+    "name",
+    "platform",
+    "product_version",
+    "runtime_version",
+    "time",
+];
 
 /// What becomes of a property that slipped into an integration's event.
 fn kept_in(value: &str) -> Value {
