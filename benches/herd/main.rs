@@ -17,7 +17,8 @@
 //! `cargo bench --bench herd` prints the table and writes `benches/herd/herd.svg`. The seed is fixed, so both are
 //! the same wherever it runs.
 
-#[allow(dead_code)]
+// Its tests come along, and are run where it belongs.
+#[allow(dead_code, unused_imports)]
 #[path = "../../src/delivery/backoff.rs"]
 mod backoff;
 #[allow(dead_code)]

@@ -15,9 +15,9 @@ const LINES: usize = 4;
 /// So many seconds are one point of a line, at the most of them.
 const STEP_S: usize = 4;
 
-pub fn draw(rows: &[Row]) -> io::Result<()> {
+pub(crate) fn draw(rows: &[Row]) -> io::Result<()> {
     let mut svg = Svg::new(900.0, 560.0);
-    let time = Axis { values: (-BEFORE_S as f64, AFTER_S as f64), pixels: (70.0, 880.0), is_log: false };
+    let time = Axis { values: (-BEFORE_S as f64, AFTER_S as f64), pixels: (70.0, 870.0), is_log: false };
     let load = Axis { values: (10.0, 100_000.0), pixels: (300.0, 40.0), is_log: true };
     let done = Axis { values: (0.0, 100.0), pixels: (510.0, 340.0), is_log: false };
 
@@ -39,8 +39,9 @@ pub fn draw(rows: &[Row]) -> io::Result<()> {
     }
     let room = load.at(2_000.0);
     svg.line([(time.pixels.0, room), (time.pixels.1, room)], "#999999", 1.0);
+    svg.text((time.pixels.1, room - 4.0), "end", "room");
 
-    for (number, (name, outcome)) in rows.iter().take(LINES).enumerate() {
+    for (number, (name, outcome)) in rows.iter().take(LINES).enumerate().rev() {
         let colour = COLOURS[number];
         let first = AWAY.as_secs() as i64 - BEFORE_S;
         let seconds = &outcome.requests[first as usize..(first + BEFORE_S + AFTER_S) as usize];

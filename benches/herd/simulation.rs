@@ -15,10 +15,10 @@ const NOTICED_MS: u64 = 1_000;
 const ROUND_TRIP_MS: std::ops::Range<u64> = 5..100;
 const SEED: u64 = 20_261_124;
 
-pub const AWAY: Duration = Duration::from_secs(3_600);
+pub(crate) const AWAY: Duration = Duration::from_secs(3_600);
 
 /// After the return: what is not done by then is not waited for.
-pub const AFTERWARDS: Duration = Duration::from_secs(6 * 3_600);
+pub(crate) const AFTERWARDS: Duration = Duration::from_secs(6 * 3_600);
 
 const BACK_MS: u64 = AWAY.as_millis() as u64;
 const END_MS: u64 = BACK_MS + AFTERWARDS.as_millis() as u64;
@@ -35,7 +35,7 @@ struct Host<W> {
     round_trip_ms: u64,
 }
 
-pub fn simulate<W: Waits>(away: Pace, waits: W) -> Outcome {
+pub(crate) fn simulate<W: Waits>(away: Pace, waits: W) -> Outcome {
     let mut random = Random(SEED);
     let mut hosts = Vec::with_capacity(HOSTS);
     let mut requests = BinaryHeap::with_capacity(HOSTS);
@@ -84,40 +84,40 @@ fn request(time: u64, host: u32, random: &mut Random) -> Reverse<u64> {
     Reverse(time << TIME_SHIFT | drawn & !u64::from(HOST_MASK) | u64::from(host))
 }
 
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// In each second.
-    pub requests: Vec<u32>,
+    pub(crate) requests: Vec<u32>,
     /// When each host had nothing to deliver any more, in milliseconds from the receiver's return.
-    pub done: Vec<u64>,
+    pub(crate) done: Vec<u64>,
 }
 
 impl Outcome {
     /// When this share of the hosts was done.
-    pub fn done_by(&self, share: f64) -> Option<Duration> {
+    pub(crate) fn done_by(&self, share: f64) -> Option<Duration> {
         let mut done = self.done.clone();
         done.sort_unstable();
         let last = done[((HOSTS as f64 * share) as usize).min(HOSTS) - 1];
         (last < END_MS - BACK_MS).then_some(Duration::from_millis(last))
     }
 
-    pub fn jain(&self) -> f64 {
+    pub(crate) fn jain(&self) -> f64 {
         let sum: f64 = self.done.iter().map(|&time| time as f64).sum();
         let squares: f64 = self.done.iter().map(|&time| (time as f64).powi(2)).sum();
         sum * sum / (squares * HOSTS as f64)
     }
 
     /// In the last half of the time that the receiver is away.
-    pub fn mean_away(&self) -> f64 {
+    pub(crate) fn mean_away(&self) -> f64 {
         let away = &self.requests[AWAY.as_secs() as usize / 2..AWAY.as_secs() as usize];
         away.iter().map(|&requests| f64::from(requests)).sum::<f64>() / away.len() as f64
     }
 
-    pub fn most_back(&self) -> u32 {
+    pub(crate) fn most_back(&self) -> u32 {
         self.requests[AWAY.as_secs() as usize..].iter().copied().max().unwrap_or_default()
     }
 
     /// Requests that came after the return, for each that was taken.
-    pub fn tries_for_one(&self) -> f64 {
+    pub(crate) fn tries_for_one(&self) -> f64 {
         let came: f64 =
             self.requests[AWAY.as_secs() as usize..].iter().map(|&requests| f64::from(requests)).sum();
         came / (HOSTS as f64 * f64::from(OWED))

@@ -4,21 +4,21 @@ use std::fmt::{Display, Write};
 use std::path::Path;
 
 /// Colours that stay apart for most eyes, by Okabe and Ito.
-pub const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444"];
+pub(crate) const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444"];
 
-pub const GRID: &str = "#dddddd";
+pub(crate) const GRID: &str = "#dddddd";
 
-pub struct Svg(String);
+pub(crate) struct Svg(String);
 
 impl Svg {
-    pub fn new(width: f64, height: f64) -> Self {
+    pub(crate) fn new(width: f64, height: f64) -> Self {
         Self(format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
              font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
         ))
     }
 
-    pub fn line(&mut self, points: impl IntoIterator<Item = (f64, f64)>, colour: &str, width: f64) {
+    pub(crate) fn line(&mut self, points: impl IntoIterator<Item = (f64, f64)>, colour: &str, width: f64) {
         let points: Vec<String> = points.into_iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let points = points.join(" ");
         self.put(format_args!(
@@ -26,17 +26,17 @@ impl Svg {
         ));
     }
 
-    pub fn dot(&mut self, (x, y): (f64, f64), radius: f64, colour: &str) {
+    pub(crate) fn dot(&mut self, (x, y): (f64, f64), radius: f64, colour: &str) {
         self.put(format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"{colour}\"/>"));
     }
 
     /// `anchor` says which end of the text stands at the point: `start`, `middle` or `end`.
-    pub fn text(&mut self, (x, y): (f64, f64), anchor: &str, text: impl Display) {
+    pub(crate) fn text(&mut self, (x, y): (f64, f64), anchor: &str, text: impl Display) {
         let text = text.to_string().replace('&', "&amp;").replace('<', "&lt;");
         self.put(format_args!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>"));
     }
 
-    pub fn write(mut self, path: impl AsRef<Path>) -> std::io::Result<()> {
+    pub(crate) fn write(mut self, path: impl AsRef<Path>) -> std::io::Result<()> {
         self.0.push_str("</svg>\n");
         std::fs::write(path, self.0)
     }
@@ -47,15 +47,15 @@ impl Svg {
 }
 
 /// From values to places: linear, or by powers of ten.
-pub struct Axis {
-    pub values: (f64, f64),
-    pub pixels: (f64, f64),
-    pub is_log: bool,
+pub(crate) struct Axis {
+    pub(crate) values: (f64, f64),
+    pub(crate) pixels: (f64, f64),
+    pub(crate) is_log: bool,
 }
 
 impl Axis {
     /// Values outside stand at the ends.
-    pub fn at(&self, value: f64) -> f64 {
+    pub(crate) fn at(&self, value: f64) -> f64 {
         let scale = |value: f64| if self.is_log { value.log10() } else { value };
         let (least, most) = self.values;
         let part = (scale(value.clamp(least, most)) - scale(least)) / (scale(most) - scale(least));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::backoff::{Backoff, Pace};
 
-pub trait Waits: Clone {
+pub(crate) trait Waits: Clone {
     /// The wait after a failed request.
     fn failed(&mut self, pace: Pace, random: u64) -> Duration;
 
@@ -24,10 +24,10 @@ impl Waits for Backoff {
 
 /// milepost, where a receiver that has no room says how long to stay away.
 #[derive(Clone)]
-pub struct WithRetryAfter(Backoff, Duration);
+pub(crate) struct WithRetryAfter(Backoff, Duration);
 
 impl WithRetryAfter {
-    pub fn new(after: Duration) -> Self {
+    pub(crate) fn new(after: Duration) -> Self {
         Self(Backoff::default(), after)
     }
 }
@@ -43,7 +43,7 @@ impl Waits for WithRetryAfter {
 }
 
 #[derive(Clone)]
-pub struct Constant(pub Duration);
+pub(crate) struct Constant(pub(crate) Duration);
 
 impl Waits for Constant {
     fn failed(&mut self, _: Pace, _: u64) -> Duration {
@@ -52,7 +52,7 @@ impl Waits for Constant {
 }
 
 #[derive(Clone, Copy)]
-pub enum Jitter {
+pub(crate) enum Jitter {
     None,
     Half,
     Full,
@@ -60,7 +60,7 @@ pub enum Jitter {
 
 /// From the first wait to the most, doubled each time: with [`Jitter::Half`] what [`Backoff`] does, with any limits.
 #[derive(Clone)]
-pub struct Doubling {
+pub(crate) struct Doubling {
     connect: (Duration, Duration),
     refused: (Duration, Duration),
     jitter: Jitter,
@@ -69,7 +69,7 @@ pub struct Doubling {
 }
 
 impl Doubling {
-    pub fn new(connect: (Duration, Duration), refused: (Duration, Duration), jitter: Jitter) -> Self {
+    pub(crate) fn new(connect: (Duration, Duration), refused: (Duration, Duration), jitter: Jitter) -> Self {
         Self { connect, refused, jitter, attempts: 0, pace: None }
     }
 }
