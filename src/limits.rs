@@ -295,9 +295,9 @@ pub(crate) const LEDGER_TIMES_EVERY: Duration = Duration::from_secs(60);
 /// How often journals that are done with are unlinked while others are under way: each time costs a ledger.
 pub(crate) const LET_GO_EVERY: Duration = Duration::from_millis(500);
 
-/// A drained store above this is written anew, since sled gives no space back: with the rest, a directory
-/// without events stays below 5 MiB.
-pub(crate) const STORE_REWRITE_BYTES: u64 = 4 * MIB as u64;
+/// A drained store above this is written anew, since sled gives no space back: with the rest, of which what was sent
+/// takes a MiB, a directory without events stays below 5 MiB.
+pub(crate) const STORE_REWRITE_BYTES: u64 = 3 * MIB as u64;
 
 /// For so long nothing happened in a store before it is written anew: one that fills again at once would only
 /// grow again.
@@ -432,6 +432,7 @@ pub(crate) const BATCH_BLOCK_BYTES_MAX: u64 = 256 * KIB as u64;
 pub(crate) const ANSWER_BYTES_MAX: u64 = 64 * KIB as u64;
 
 /// Most bytes of a file of certificates that are read: what a system trusts takes a quarter of it.
+#[cfg(feature = "tls")]
 pub(crate) const CERTIFICATES_BYTES_MAX: u64 = MIB as u64;
 
 /// Longest wait for a connection, its TLS included.
@@ -477,6 +478,9 @@ pub(crate) const BACKOFF_HELD: (Duration, Duration) =
 
 /// Longest wait that a receiver's `Retry-After` can ask for.
 pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// Deletions at the same time of which each may clear away what another one was just writing.
+pub(crate) const ERASED_AT_ONCE_MAX: usize = 64;
 
 /// Times that the telemetry directory is tried to be made: whoever clears away what killed ones left may take one that
 /// was just begun for such.

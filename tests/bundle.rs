@@ -1,16 +1,16 @@
 //! The air gap: what waits goes out in a file, is delivered by another host, and its receipt comes back. Every step
 //! may be repeated, interrupted or done with last month's file, and nothing is lost or counted twice.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::dice::Dice;
-use common::gap::{Gap, ids, waiting};
-use common::receiver::Receiver;
-use common::{Home, dice};
+use crate::common::dice::Dice;
+use crate::common::gap::{Gap, ids, waiting};
+use crate::common::receiver::{Receiver, Reply};
+use crate::common::{Home, dice};
 use serde_json::{Value, json};
 
 /// Out, imported twice, delivered, receipt back, acknowledged twice. The receiver refuses the event with this number,
@@ -175,6 +175,35 @@ fn a_bundle_is_delivered_by_itself_and_leaves_a_receipt() {
     gap.origin.json(&["acknowledge", &gap.on_stick("out.bundle.receipt")]);
     assert_eq!(waiting(&gap.origin), 0);
     assert_eq!(gap.origin.status()["delivered"], 1_000);
+}
+
+/// The receiver takes half of it, and then somebody says no on the host that delivers.
+#[test]
+fn a_no_while_a_bundle_is_delivered_leaves_nothing_of_it_but_the_file_and_a_receipt_of_what_went() {
+    let gap = Gap::new();
+    gap.origin.enqueue(10_000);
+    let bundle = gap.export();
+    let no = Mutex::new(gap.importer.command(&["config", "set", "collecting=false"]));
+    let requests = AtomicUsize::new(0);
+    let receiver = Receiver::start(move |_| {
+        if requests.fetch_add(1, Ordering::SeqCst) == 0 {
+            return Reply::ok();
+        }
+        assert!(no.lock().unwrap().status().unwrap().success());
+        Reply::new(503, "", "")
+    });
+    let done = gap.importer.milepost(&["deliver", &bundle, "--endpoint", &receiver.url()]);
+    assert_eq!(done.status, 3, "{done:?}");
+    assert_eq!(receiver.requests().len(), 2);
+    let mut left: Vec<_> =
+        std::fs::read_dir(gap.stick.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["out.bundle", "out.bundle.receipt"]);
+    let acknowledged = gap.origin.json(&["acknowledge", &gap.on_stick("out.bundle.receipt")]);
+    let taken = receiver.taken().len();
+    assert!(0 < taken && taken < 10_000);
+    assert_eq!(acknowledged["delivered"], taken);
+    assert_eq!(waiting(&gap.origin), 10_000 - taken as u64);
 }
 
 #[test]

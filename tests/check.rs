@@ -1,9 +1,7 @@
 //! The promise: `check` says how far the way to a receiver goes, what it takes, and what to do where it ends.
 
-mod common;
-
-use common::receiver::{Receiver, Reply, nobody_listens, url};
-use common::{Home, wait_until};
+use crate::common::receiver::{Receiver, Reply, nobody_listens, url};
+use crate::common::{Home, wait_until};
 use serde_json::{Value, json};
 
 /// The exit status, and each step with whether it went well.
@@ -104,7 +102,7 @@ fn nobody_is_asked_who_may_not_be_sent_anything() {
     let check = ["check", "--json", "--endpoint", &receiver.url()];
     let home = Home::new();
     for (name, value) in [("DO_NOT_TRACK", "1"), ("MILEPOST_MODE", "local")] {
-        let done = common::finish(home.command(&check).env(name, value), "");
+        let done = crate::common::finish(home.command(&check).env(name, value), "");
         assert_eq!((done.status, &done.error()["kind"]), (3, &json!("refused")), "{done:?}");
     }
     assert_eq!(home.milepost(&["check"]).status, 2, "without an endpoint");

@@ -1,11 +1,9 @@
 //! What scripts rely on: the shapes of JSON, the exit statuses, where things are printed, how values are read.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::receiver::{Receiver, Reply};
-use common::{Done, Home, LONG, finish, in_a_clean_process, keys, wait_until};
+use crate::common::receiver::{Receiver, Reply};
+use crate::common::{Done, Home, LONG, finish, in_a_clean_process, keys, wait_until};
 use milepost::{Client, Event, Product};
 use serde_json::{Value, json};
 

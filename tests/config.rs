@@ -1,14 +1,12 @@
 //! What a person sets: `milepost config` writes what Prefect's own command writes, where it writes it, and nothing
 //! else; and settings have their order.
 
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::receiver::{Receiver, nobody_listens, url};
-use common::{Done, Home, finish};
+use crate::common::receiver::{Receiver, nobody_listens, url};
+use crate::common::{Done, Home, finish};
 use serde_json::json;
 
 const NAME: &str = "PREFECT_SERVER_ANALYTICS_ENABLED";
@@ -225,7 +223,8 @@ fn settings_that_make_the_telemetry_directory_leave_old_users_old_and_new_ones_n
         if is_old {
             std::fs::write(prefect.profiles(), "").unwrap();
         }
-        let Some(mut set) = common::prefect::prefect(&prefect.0, false, &["config", "set", "mode=local"])
+        let Some(mut set) =
+            crate::common::prefect::prefect(&prefect.0, false, &["config", "set", "mode=local"])
         else {
             return;
         };
@@ -236,9 +235,11 @@ fn settings_that_make_the_telemetry_directory_leave_old_users_old_and_new_ones_n
             std::fs::write(prefect.profiles(), "").unwrap();
         }
         let milestone = ["milestone", "first_sdk_import"];
-        let Some(mut milestone) = common::prefect::prefect(&prefect.0, true, &milestone) else { return };
-        let (exit, said) = common::prefect::run(&mut milestone);
-        assert_eq!((exit, said.contains(common::prefect::NOTICE)), (Some(0), !is_old), "{said}");
+        let Some(mut milestone) = crate::common::prefect::prefect(&prefect.0, true, &milestone) else {
+            return;
+        };
+        let (exit, said) = crate::common::prefect::run(&mut milestone);
+        assert_eq!((exit, said.contains(crate::common::prefect::NOTICE)), (Some(0), !is_old), "{said}");
         let status = prefect.run(&["status", "--json"]).json();
         assert_eq!(status["waiting"]["events"], u64::from(!is_old), "{status}");
     }

@@ -1,10 +1,6 @@
 //! The promise: a person's no reaches every process in 5 s. Nothing is collected or delivered from then on, what was
 //! collected is deleted, unsent and counted, and nothing of it ever leaves, not even from a process that slept
 //! through the no and a later yes. What nobody understands deletes nothing.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -12,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::receiver::{Receiver, Reply, nobody_listens, url};
-use common::worker::{self, Does, Worker};
-use common::{Home, LONG, finish, host, in_a_clean_process, wait_until};
+use crate::common::receiver::{Receiver, Reply, nobody_listens, url};
+use crate::common::worker::{Does, Worker};
+use crate::common::{Home, LONG, finish, host, in_a_clean_process, process_of, wait_until};
 use milepost::{Client, Event, Product};
 use serde_json::{Value, json};
 
@@ -29,14 +25,6 @@ server = { url_env = "ACME_URL", path = "settings" }
 const NO: &str = "active = \"main\"\n\n[profiles.main]\nACME_TELEMETRY = \"false\"\n";
 
 /// The worker that is stopped and goes on.
-#[test]
-#[ignore = "a process that other tests start"]
-fn worker() {
-    worker::body();
-    // One that is told what to do.
-    host::serve();
-}
-
 /// Tells what workers said, for whoever reads why a test failed.
 struct Tells<'a>(&'a Home);
 
@@ -173,9 +161,8 @@ fn the_products_own_command_reaches_every_worker_and_one_that_is_refused_at_star
 
 /// Builds a client in a process of its own.
 fn refuse_at_start(home: &Home) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.env_clear().env("HOME", home.path()).env("REFUSED_PRODUCT", home.product_file());
-    command.args(["a_host_that_is_refused", "--exact", "--ignored", "--nocapture"]);
+    let mut command = process_of(module_path!(), "a_host_that_is_refused");
+    command.env("HOME", home.path()).env("REFUSED_PRODUCT", home.product_file());
     let done = finish(&mut command, "");
     assert_eq!(done.status, 0, "{done:?}");
 }

@@ -3,13 +3,12 @@
 //! `tests/fuzz` has a fuzz target for each kind of file. Here the same functions read the corpus that the fuzzer
 //! left, and what comes of it when bytes are changed at random.
 
-mod common;
 #[path = "fuzz/readers.rs"]
 mod readers;
 
 use std::path::Path;
 
-use common::dice::Dice;
+use crate::common::dice::Dice;
 
 /// What is done to each file of the corpus.
 const CHANGES: u64 = 10;

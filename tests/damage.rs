@@ -1,16 +1,14 @@
 //! The promise: a damaged, cut or missing piece of any file costs what was in it, and nothing else. It is
 //! counted, the books balance, nothing panics or hangs.
 
-mod common;
-
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use common::dice::Dice;
-use common::receiver::{Receiver, nobody_listens, url};
-use common::{Home, copy};
+use crate::common::dice::Dice;
+use crate::common::receiver::{Receiver, nobody_listens, url};
+use crate::common::{Home, copy};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 /// Events that wait in the template.

@@ -1,10 +1,8 @@
 //! The promise: what a receiver refused for good stays, with what it said, until a person decides: to send it again,
 //! or to drop it.
 
-mod common;
-
-use common::Home;
-use common::receiver::Receiver;
+use crate::common::Home;
+use crate::common::receiver::Receiver;
 use serde_json::{Value, json};
 
 /// A home with one dead letter, number 7 of 10, and how it stands.

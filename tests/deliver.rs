@@ -1,8 +1,6 @@
 //! The promise: a program delivers to a destination by its own means, whatever these do: fail, panic, take long, refuse
 //! an event. Nothing is lost, and no other destination is held up.
 
-mod common;
-
 #[path = "../examples/archive.rs"]
 mod archive;
 
@@ -11,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::common::receiver::Receiver;
+use crate::common::{LONG, in_a_clean_process, wait_until};
 use archive::Archive;
-use common::receiver::Receiver;
-use common::{LONG, in_a_clean_process, wait_until};
 use milepost::{Batch, Client, ClientBuilder, Deliver, Delivery, Destination, Event, Format, Product};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -1,8 +1,6 @@
 //! The demo tells the truth: what it prints is computed, and its books balance wherever the kill hits.
 
-mod common;
-
-use common::{Done, Home};
+use crate::common::{Done, Home};
 
 fn demo(arguments: &[&str]) -> Done {
     let home = Home::new();

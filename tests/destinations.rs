@@ -1,23 +1,14 @@
 //! The promise: each destination gets what is routed to it, once, whatever becomes of the others: of one that is down
 //! for long, that refuses, that is added, renamed or left out. The books balance for each.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::host::{self, serve};
-use common::receiver::{Receiver, Reply, nobody_listens, url};
-use common::worker::{Does, Worker, body, by_number};
-use common::{Home, finish, wait_until};
+use crate::common::host;
+use crate::common::receiver::{Receiver, Reply, nobody_listens, url};
+use crate::common::worker::{Does, Worker, by_number};
+use crate::common::{Home, finish, wait_until};
 use serde_json::{Value, json};
-
-#[test]
-#[ignore = "a process that other tests start"]
-fn worker() {
-    body();
-    serve();
-}
 
 /// A destination in a product file, with more lines about it.
 fn destination(name: &str, url: &str, more: &str) -> String {
@@ -35,7 +26,7 @@ fn route(events: &str, to: &str) -> String {
 
 /// Replaces all that a product file says of destinations.
 fn say(home: &Home, destinations: &str) {
-    std::fs::write(home.product_file(), format!("{}{destinations}", common::ACME)).unwrap();
+    std::fs::write(home.product_file(), format!("{}{destinations}", crate::common::ACME)).unwrap();
 }
 
 /// A flush to where the product says: the exit status, and the report.

@@ -1,7 +1,5 @@
 //! The promise: a disk without room costs the events that came meanwhile, counted, and nothing else.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Permissions};
 use std::io::{BufRead, BufReader, Write};
@@ -12,18 +10,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::dice::Dice;
-use common::host::Worker;
-use common::receiver::{Receiver, nobody_listens, url};
-use common::store::set_aside;
-use common::{Home, at_once, finish, tool, wait_until};
+use crate::common::dice::Dice;
+use crate::common::host::Worker;
+use crate::common::receiver::{Receiver, nobody_listens, url};
+use crate::common::store::set_aside;
+use crate::common::{Home, at_once, finish, tool, wait_until};
 use serde_json::{Value, json};
-
-#[test]
-#[ignore = "a process that other tests start"]
-fn worker() {
-    common::host::serve();
-}
 
 /// A file system of 8 MiB, gone with the test.
 struct SmallDisk(PathBuf);
@@ -382,8 +374,11 @@ fn a_directory_that_is_removed_under_a_worker_is_made_again() {
     assert_eq!(said, "");
     wait_until("events are delivered again", || {
         worker.flush();
-        let numbers =
-            receiver.requests().iter().flat_map(common::receiver::Request::numbers).collect::<Vec<_>>();
+        let numbers = receiver
+            .requests()
+            .iter()
+            .flat_map(crate::common::receiver::Request::numbers)
+            .collect::<Vec<_>>();
         last.clone().all(|number| numbers.contains(&number))
     });
     worker.end();

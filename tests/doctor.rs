@@ -1,16 +1,14 @@
 //! The promise: `milepost doctor` says of every file whether it is whole and changes none, and with `--salvage`
 //! everything that is whole anywhere is in the queue again: once, by address, with the books balanced.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::receiver::{Receiver, Reply, nobody_listens, url};
-use common::{Done, Home, LONG, copy, dice, finish, in_a_clean_process, keys, wait_until};
+use crate::common::receiver::{Receiver, Reply, nobody_listens, url};
+use crate::common::{Done, Home, LONG, copy, dice, finish, in_a_clean_process, keys, process_of, wait_until};
 use milepost::{Client, Event, Product};
 use serde_json::{Value, json};
 
@@ -415,11 +413,10 @@ fn it_may_die_after_any_step_and_be_called_again() {
     let waiting = leave_aside(&template);
     for step in ["StoreMade", "StoreOpened", "Carried", "Persisted", "LedgerWritten", "AsideRemoved"] {
         let home = copy_of(&template);
-        let mut salvager = Command::new(std::env::current_exe().unwrap());
-        salvager.env_clear().env("HOME", home.path()).env("SALVAGER_DIES_AT", step);
+        let mut salvager = process_of(module_path!(), "salvager");
+        salvager.env("HOME", home.path()).env("SALVAGER_DIES_AT", step);
         salvager.env("SALVAGER_PRODUCT", home.product_file());
-        let died =
-            salvager.args(["salvager", "--exact", "--ignored"]).stdout(Stdio::null()).status().unwrap();
+        let died = salvager.stdout(Stdio::null()).status().unwrap();
         assert_eq!(died.code(), None, "it did not come to {step}");
         // Whoever comes next may be a worker.
         let before = if step == "Carried" { deliver(&home).len() as u64 } else { 0 };

@@ -1,15 +1,11 @@
 //! The promise: what a no deletes is deleted, whoever is killed at it and wherever. The next process ends what it began,
 //! nothing of before is left or leaves, and the books balance.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use common::receiver::Receiver;
-use common::{Home, assert_nowhere, dice, wait_until};
+use crate::common::receiver::Receiver;
+use crate::common::{Home, assert_nowhere, dice, process_of, wait_until};
 use milepost::{Client, Product};
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::json;
@@ -50,10 +46,9 @@ fn deleter() {
 }
 
 fn delete(home: &Home, dies_at: Option<u32>) -> Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.env_clear().env("HOME", home.path()).env("DELETER_PRODUCT", home.product_file());
+    let mut command = process_of(module_path!(), "deleter");
+    command.env("HOME", home.path()).env("DELETER_PRODUCT", home.product_file());
     command.envs(dies_at.map(|step| ("DELETER_DIES_AT", step.to_string())));
-    command.args(["deleter", "--exact", "--ignored"]);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 

@@ -1,14 +1,12 @@
 //! The promise: leaving the process is quick, the network is used at the end only where the product says so, and
 //! where only short commands ever run somebody delivers all the same.
 
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use common::receiver::{Receiver, nobody_listens, url};
-use common::{Home, finish, wait_until};
+use crate::common::receiver::{Receiver, nobody_listens, url};
+use crate::common::{Home, finish, wait_until};
 
 /// A program that is called instead of `milepost`: it notes that it was, with its environment and arguments.
 fn noting(home: &Home) -> (PathBuf, PathBuf) {

@@ -1,13 +1,11 @@
 //! The promise: `sync` never calls durable what the disk did not take. After a failed fdatasync the kernel
 //! calls the pages clean, and the next one would lie; so the journal is written anew.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-use common::receiver::Receiver;
-use common::{Home, LONG, tool};
+use crate::common::receiver::Receiver;
+use crate::common::{Home, LONG, arguments_of, tool};
 use milepost::{Client, Event, Product};
 
 /// Enqueues and syncs at each line of its standard input, and tells what `sync` said.
@@ -35,7 +33,7 @@ fn after_a_failed_sync_nothing_is_called_durable_until_it_was_written_anew() {
         .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync"])
         .args(["-e", "inject=fdatasync:error=EIO:when=2"])
         .arg(std::env::current_exe().unwrap())
-        .args(["worker", "--exact", "--ignored", "--nocapture"])
+        .args(arguments_of(module_path!(), "worker"))
         .env("HOME", home.path())
         .env("WORKER_PRODUCT", home.product_file())
         .stdin(Stdio::piped())
@@ -65,7 +63,8 @@ fn after_a_failed_sync_nothing_is_called_durable_until_it_was_written_anew() {
     let receiver = Receiver::good();
     let (status, report) = home.flush(&receiver.url(), &[]);
     assert_eq!((status, &report["delivered"]), (0, &events.into()), "{report}");
-    let numbers: Vec<u64> = receiver.requests().iter().flat_map(common::receiver::Request::numbers).collect();
+    let numbers: Vec<u64> =
+        receiver.requests().iter().flat_map(crate::common::receiver::Request::numbers).collect();
     assert_eq!(numbers, (0..events).collect::<Vec<_>>());
     let status = home.status();
     assert_eq!((&status["damaged"], &status["failed_syncs"]), (&0.into(), &1.into()), "{status}");

@@ -4,12 +4,10 @@
 //! each kind of value, a journal that is taken in and one that is not, a milestone, counts. A later version
 //! adds a directory and changes none.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
-use common::receiver::{Receiver, nobody_listens, url};
-use common::{Home, copy, finish};
+use crate::common::receiver::{Receiver, nobody_listens, url};
+use crate::common::{Home, copy, finish};
 
 const DECLARED: &str = r#"
 [events.job_finished]

@@ -1,16 +1,12 @@
 //! The promise: a host may fork without exec. In the child, the parent's client touches nothing, says so, and
 //! goes in no time; the child can have a client of its own; and what the child holds open keeps nobody from
 //! collecting, nor, once it has ended, from delivering.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use common::receiver::Receiver;
-use common::{Home, finish, tool, wait_until};
+use crate::common::receiver::Receiver;
+use crate::common::{Home, finish, tool, wait_until};
 
 /// What each script begins with: the library, loaded into Python, and a child that does something.
 const PRELUDE: &str = r#"

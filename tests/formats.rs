@@ -1,11 +1,9 @@
 //! The promise: each format is sent as `peek` shows it, and what its receivers refuse costs no other event.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::receiver::{Receiver, Reply, Request};
-use common::{Home, assert_nowhere};
+use crate::common::receiver::{Receiver, Reply, Request};
+use crate::common::{Home, assert_nowhere};
 use serde_json::{Value, json};
 
 const FORMATS: [&str; 7] =

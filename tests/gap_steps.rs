@@ -1,17 +1,15 @@
 //! The promise: the process may die after any step of export, import, delivery and acknowledgement, and whoever does
 //! the same again comes to the same end.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use common::Home;
-use common::gap::{Gap, ids, waiting};
-use common::receiver::Receiver;
+use crate::common::gap::{Gap, ids, waiting};
+use crate::common::receiver::Receiver;
+use crate::common::{Home, process_of};
 use milepost::{Admin, Client, Product, Selection};
 
 const EVENTS: u64 = 300;
@@ -78,16 +76,14 @@ fn go(gap: &Gap, deed: Deed, endpoint: &str, step: Option<u8>) -> BTreeSet<u8> {
         Deed::Export | Deed::Acknowledge => &gap.origin,
         Deed::Import | Deed::Deliver => &gap.importer,
     };
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = process_of(module_path!(), "mortal");
     command
-        .env_clear()
         .env("HOME", home.path())
         .env("MORTAL_PRODUCT", home.product_file())
         .env("MORTAL_ENDPOINT", endpoint)
         .env("MORTAL_DEED", format!("{deed:?}"))
         .env("MORTAL_BUNDLE", gap.on_stick("bundle"))
         .env("MORTAL_RECEIPT", gap.on_stick("receipt"))
-        .args(["mortal", "--exact", "--ignored", "--nocapture"])
         .stderr(Stdio::inherit());
     command.envs(step.map(|step| ("MORTAL_STEP", step.to_string())));
     let output = command.output().unwrap();
@@ -142,7 +138,7 @@ fn whoever_crosses_the_gap_may_die_after_every_step() {
         assert!(steps.len() > 2, "{deed:?}: {steps:?}");
         let dying: Vec<_> = steps.into_iter().collect();
         for some in dying.chunks(8) {
-            common::at_once(some, |step| drop(cross(Some((deed, step)))));
+            crate::common::at_once(some, |step| drop(cross(Some((deed, step)))));
         }
     }
 }

@@ -1,23 +1,14 @@
 //! The promise: whatever is lost or put back of the ledger and the store, everything undelivered still arrives,
 //! with the ids that it had, and the books balance.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::receiver::{Receiver, Reply, nobody_listens, url};
-use common::store::{set_aside, stores};
-use common::worker::{self, Does, Worker, by_number};
-use common::{Home, copy, dice};
+use crate::common::receiver::{Receiver, Reply, nobody_listens, url};
+use crate::common::store::{set_aside, stores};
+use crate::common::worker::{Does, Worker, by_number};
+use crate::common::{Home, copy, dice};
 use serde_json::{Value, json};
-
-/// The worker that is killed.
-#[test]
-#[ignore = "a process that other tests start and kill"]
-fn worker() {
-    worker::body();
-}
 
 /// Takes so many events more into the store, where they wait.
 fn wait_in_store(home: &Home, events: u64) {

@@ -2,22 +2,14 @@
 //! back; a command that is killed or stopped keeps nobody from collecting; nothing is sent twice but what was in
 //! flight.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::host::{Worker, serve};
-use common::receiver::{Receiver, Reply};
-use common::{Home, at_once, signal, wait_until};
+use crate::common::host::Worker;
+use crate::common::receiver::{Receiver, Reply};
+use crate::common::{Home, at_once, signal, wait_until};
 use serde_json::json;
-
-#[test]
-#[ignore = "a process that other tests start"]
-fn worker() {
-    serve();
-}
 
 /// A worker that holds the spool, with 100 events in a request that would last until its time is up: half a minute.
 fn in_the_middle_of_a_request() -> (Home, Receiver, Worker) {
@@ -94,7 +86,11 @@ fn a_purge_deletes_what_a_worker_has_in_flight() {
 #[test]
 fn ten_commands_at_once_have_the_store_in_turn_and_the_worker_has_it_again() {
     let (home, receiver, mut worker) = in_the_middle_of_a_request();
-    at_once(&[0; 10], |_| assert_eq!(home.peek().len(), 100));
+    at_once(&[0; 10], |_| {
+        let waiting = home.peek().len();
+        // In between it may be the worker's turn, which delivers.
+        assert!(waiting == 100 || waiting == 0 && receiver.taken().len() == 100, "{waiting}");
+    });
     assert_eq!(worker.flush(), "");
     assert_eq!(receiver.taken_once().len(), 100);
     worker.end();

@@ -1,12 +1,10 @@
 //! The promise: a server's heartbeat says what the product declares, is delivered as the newest of its kind, and ends
 //! with its guard.
 
-mod common;
-
 use std::time::Duration;
 
-use common::receiver::{Receiver, Reply, Request};
-use common::{Home, LONG, in_a_clean_process, wait_until};
+use crate::common::receiver::{Receiver, Reply, Request};
+use crate::common::{Home, LONG, in_a_clean_process, process_of, wait_until};
 use milepost::{Client, Format, Product, ServerInfo};
 use serde_json::{Value, json};
 
@@ -72,9 +70,9 @@ fn the_environment_is_what_the_products_variable_says_and_the_session_is_kept() 
     const NAME: &str = "the_environment_is_what_the_products_variable_says_and_the_session_is_kept";
     const MARK: &str = "PREFECT_API_TELEMETRY_ENVIRONMENT";
     if std::env::var_os(MARK).is_none() {
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        child.env_clear().env(MARK, "staging").args([NAME, "--exact", "--nocapture"]);
-        let done = common::finish(&mut child, "");
+        let mut child = process_of(module_path!(), NAME);
+        child.env(MARK, "staging");
+        let done = crate::common::finish(&mut child, "");
         return assert_eq!(done.status, 0, "{}{}", done.stdout, done.stderr);
     }
     let (home, receiver) = (Home::new(), hook());
@@ -203,9 +201,9 @@ fn it_goes_on_by_itself_and_ends_with_its_guard_or_its_client() {
 fn where_nothing_is_collected_there_is_no_thread() {
     const NAME: &str = "where_nothing_is_collected_there_is_no_thread";
     if std::env::var_os("DO_NOT_TRACK").is_none() {
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        child.env_clear().env("DO_NOT_TRACK", "1").args([NAME, "--exact", "--nocapture"]);
-        let done = common::finish(&mut child, "");
+        let mut child = process_of(module_path!(), NAME);
+        child.env("DO_NOT_TRACK", "1");
+        let done = crate::common::finish(&mut child, "");
         return assert_eq!(done.status, 0, "{}{}", done.stdout, done.stderr);
     }
     let home = Home::new();

@@ -1,15 +1,11 @@
 //! The promise: `enqueue` never blocks or fails, and asks the kernel for nothing but the time; a client that is
 //! refused at start costs nothing; and milepost's threads have names, and end.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::receiver::{nobody_listens, url};
-use common::{LONG, finish, in_a_clean_process, tool, wait_until};
+use crate::common::receiver::{nobody_listens, url};
+use crate::common::{LONG, arguments_of, finish, in_a_clean_process, tool, wait_until};
 use milepost::{Client, ClientBuilder, Event, Mode, Product};
 
 /// Where the traced process keeps its events.
@@ -86,7 +82,7 @@ fn the_caller_asks_the_kernel_for_nothing_but_the_time_and_build_looks_for_setti
     let log = home.path().join("strace.log");
     let Some(mut traced) = tool("strace") else { return };
     traced.arg("-f").arg("-o").arg(&log).arg(std::env::current_exe().unwrap());
-    traced.args(["a_process_whose_system_calls_are_traced", "--exact", "--ignored", "--nocapture"]);
+    traced.args(arguments_of(module_path!(), "a_process_whose_system_calls_are_traced"));
     let done = finish(traced.env(TRACED_HOME, home.path()), "");
     assert_eq!(done.status, 0, "{}{}", done.stdout, done.stderr);
 

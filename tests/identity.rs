@@ -1,15 +1,15 @@
 //! The promise: an installation has one id. It may be chosen where the installation is made, is replaced when somebody
 //! asks for it, and nothing of before the replacement leaves.
 
-mod common;
-
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::host::{Worker, serve};
-use common::receiver::{Receiver, nobody_listens, url};
-use common::{Done, Home, assert_nowhere, at_once, dice, finish, in_a_clean_process, signal, wait_until};
+use crate::common::host::Worker;
+use crate::common::receiver::{Receiver, nobody_listens, url};
+use crate::common::{
+    Done, Home, assert_nowhere, at_once, dice, finish, in_a_clean_process, signal, wait_until,
+};
 use milepost::{Client, ErrorKind, Product};
 use serde_json::json;
 
@@ -29,12 +29,6 @@ fn enqueue(home: &Home, variables: &[(&str, &str)]) -> Done {
 
 fn is_random(id: &str) -> bool {
     uuid::Uuid::try_parse(id).is_ok_and(|read| read.get_version_num() == 4 && read.to_string() == id)
-}
-
-#[test]
-#[ignore = "a process that other tests start"]
-fn worker() {
-    serve();
 }
 
 #[test]
@@ -85,7 +79,7 @@ fn a_builder_chooses_before_the_environment() {
         let builder = Client::builder(Product::new("acme", "1")).home(home.path());
         assert_eq!(builder.clone().device_id("").build().unwrap_err().kind(), ErrorKind::Invalid);
         let client = builder.device_id("mine").build().unwrap();
-        client.sync(common::LONG).unwrap();
+        client.sync(crate::common::LONG).unwrap();
         assert_eq!(std::fs::read_to_string(home.path().join("telemetry/device_id")).unwrap(), "mine");
     });
 }

@@ -1,23 +1,14 @@
 //! The promise: a process may be killed at any moment. Nothing that was synced is missing, nothing gets two
 //! ids, and the books balance.
 
-mod common;
-
 use std::ops::RangeInclusive;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::receiver::{Receiver, nobody_listens, url};
-use common::store::{fatten, set_aside, stores};
-use common::worker::{self, Does, Worker, by_number};
-use common::{Home, dice};
-
-/// The worker that is killed.
-#[test]
-#[ignore = "a process that other tests start and kill"]
-fn worker() {
-    worker::body();
-}
+use crate::common::receiver::{Receiver, nobody_listens, url};
+use crate::common::store::{fatten, set_aside, stores};
+use crate::common::worker::{Does, Worker, by_number};
+use crate::common::{Home, dice};
 
 /// Lets a worker live until it has synced some times.
 fn live_and_die(home: &Home, life: u64, endpoint: &str, does: Does) -> RangeInclusive<u64> {

@@ -1,12 +1,10 @@
 //! The promise: a host that makes events of log lines gets none of milepost's own back. Each would be written,
 //! which is logged, which would be the next.
 
-mod common;
-
 use std::sync::OnceLock;
 
-use common::receiver::Receiver;
-use common::{LONG, in_a_clean_process};
+use crate::common::receiver::Receiver;
+use crate::common::{LONG, in_a_clean_process};
 use milepost::{Client, Event, Product, Refusal};
 
 static CLIENT: OnceLock<Client> = OnceLock::new();

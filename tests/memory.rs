@@ -1,14 +1,10 @@
 //! The promise: memory stays flat, however many events cross an air gap. A bundle is written, looked into, taken in,
 //! delivered and acknowledged in less than 64 MiB of resident memory.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::Home;
-use common::receiver::Receiver;
+use crate::common::Home;
+use crate::common::receiver::Receiver;
 use serde_json::Value;
 
 const RESIDENT_KIB_MAX: u64 = 64 << 10;

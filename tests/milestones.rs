@@ -1,15 +1,13 @@
 //! The promise: each milestone is reached once an installation, whoever reaches it, here or in the product's own
 //! code, and `milestones.json` says so to both.
 
-mod common;
-
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use common::host::{Worker, serve};
-use common::prefect::{NOTICE, directory, prefect, run};
-use common::receiver::{Receiver, nobody_listens, url};
-use common::{Home, at_once, dice, wait_until};
+use crate::common::host::Worker;
+use crate::common::prefect::{NOTICE, directory, prefect, run};
+use crate::common::receiver::{Receiver, nobody_listens, url};
+use crate::common::{Home, at_once, dice, wait_until};
 use serde_json::{Value, json};
 
 const FIVE: &str = r#"milestones = ["one", "two", "three", "four", "five"]"#;
@@ -46,12 +44,6 @@ fn names(receiver: &Receiver) -> Vec<String> {
     let mut names: Vec<_> = receiver.taken().into_iter().map(|event| event.name).collect();
     names.sort();
     names
-}
-
-#[test]
-#[ignore = "a process that other tests start"]
-fn worker() {
-    serve();
 }
 
 #[test]
@@ -100,7 +92,7 @@ fn short_commands_reach_each_once_and_leave_no_heap_of_journals() {
     let silent = url(nobody_listens());
     // Somebody holds the spool and takes nothing in: it is stopped.
     let holder = Worker::owning(&home, &silent);
-    assert!(common::signal(holder.id().into(), "-STOP"));
+    assert!(crate::common::signal(holder.id().into(), "-STOP"));
     for _ in 0..2 {
         for milestone in ["one", "two", "three"] {
             let mut command = home.command(&["milestone", milestone]);
@@ -110,7 +102,7 @@ fn short_commands_reach_each_once_and_leave_no_heap_of_journals() {
     let journals = std::fs::read_dir(home.telemetry().join("journals")).unwrap().flatten();
     let urgent = journals.filter(|entry| entry.file_name().to_string_lossy().ends_with(".now"));
     assert_eq!(urgent.count(), 3);
-    assert!(common::signal(holder.id().into(), "-CONT"));
+    assert!(crate::common::signal(holder.id().into(), "-CONT"));
     drop(holder);
     let receiver = Receiver::good();
     assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
@@ -123,7 +115,8 @@ fn at_once_from_eight_processes(rounds: usize) {
         let (home, receiver) = (five(), Receiver::good());
         at_once(&[0; 8], |_| {
             for milestone in ["one", "two", "three", "four", "five"] {
-                assert_eq!(home.milepost(&["milestone", milestone]).status, 0);
+                let done = home.milepost(&["milestone", milestone]);
+                assert_eq!(done.status, 0, "{done:?}");
             }
         });
         assert_eq!(home.flush(&receiver.url(), &[]).0, 0);

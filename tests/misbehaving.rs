@@ -1,24 +1,15 @@
 //! A receiver that misbehaves in every way there is, and senders that are killed at any moment: in the end each event
 //! is delivered, once by its id, or is a dead letter, and the books balance.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::dice::Dice;
-use common::receiver::{Receiver, Reply, Request};
-use common::worker::{self, Does, Worker, by_number};
-use common::{Home, dice};
-
-/// The worker that is killed.
-#[test]
-#[ignore = "a process that other tests start and kill"]
-fn worker() {
-    worker::body();
-}
+use crate::common::dice::Dice;
+use crate::common::receiver::{Receiver, Reply, Request};
+use crate::common::worker::{Does, Worker, by_number};
+use crate::common::{Home, dice};
 
 /// What a receiver refuses for good.
 fn is_poison(number: u64) -> bool {

@@ -1,16 +1,14 @@
 //! By which way a receiver is reached, and how long that may take: proxies, addresses, answers that never end.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use common::Home;
-use common::forward::Forward;
-use common::receiver::{Receiver, Reply, url};
+use crate::common::Home;
+use crate::common::forward::Forward;
+use crate::common::receiver::{Receiver, Reply, url};
 use serde_json::json;
 
 const ELSEWHERE: &str = "http://otel.example.invalid:4318/v1/logs";
@@ -28,7 +26,7 @@ fn the_environments_proxy_is_taken_but_for_exempt_hosts_and_this_machine() {
         home.enqueue(1);
         let arguments = ["flush", "--json", "--allow-plain-http", "--endpoint", endpoint];
         let mut command = home.command(&[&arguments, more].concat());
-        let done = common::finish(command.envs(variables.iter().copied()), "");
+        let done = crate::common::finish(command.envs(variables.iter().copied()), "");
         (done.status, done.stdout)
     };
     let home = Home::new();
@@ -66,7 +64,7 @@ fn the_environments_proxy_is_taken_but_for_exempt_hosts_and_this_machine() {
 fn a_receiver_is_reached_by_an_address_of_ipv6() {
     let Ok(listener) = TcpListener::bind("[::1]:0") else {
         // A machine without it cannot show it.
-        return common::skip("IPv6").unwrap_or(());
+        return crate::common::skip("IPv6").unwrap_or(());
     };
     let address = listener.local_addr().unwrap();
     let receiver = Receiver::good();

@@ -1,15 +1,13 @@
 //! A real outage: a sender in a network of its own has no way to its receiver, is given one, loses it, and has it
 //! again.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::receiver::{Receiver, url};
-use common::{Home, skip, wait_until};
+use crate::common::receiver::{Receiver, url};
+use crate::common::{Home, arguments_of, skip, wait_until};
 use milepost::{Client, Event, Product};
 
 const RECEIVER: &str = "10.77.0.1";
@@ -40,7 +38,7 @@ impl Alone {
     fn start(home: &Home, endpoint: &str) -> Self {
         let mut command = Command::new("unshare");
         command.args(["--net", "--"]).arg(std::env::current_exe().unwrap());
-        command.args(["sender", "--exact", "--ignored"]).env("HOME", home.path());
+        command.args(arguments_of(module_path!(), "sender")).env("HOME", home.path());
         command.env("SENDER_ENDPOINT", endpoint).env("SENDER_PRODUCT", home.product_file());
         Self(command.stdout(Stdio::null()).spawn().unwrap())
     }
@@ -81,7 +79,7 @@ fn in_a_network_of_ones_own(name: &str, body: impl FnOnce()) {
         return skip("a network namespace of one's own, with `ip` and `nsenter`,").unwrap_or(());
     }
     let mut again = unshared();
-    let again = again.arg(std::env::current_exe().unwrap()).args([name, "--exact", "--nocapture"]);
+    let again = again.arg(std::env::current_exe().unwrap()).args(arguments_of(module_path!(), name));
     let done = again.env(MARK, "1").output().unwrap();
     assert!(
         done.status.success(),

@@ -1,14 +1,12 @@
 //! The promise: a store at whose opening sled panics costs its host two lives at most, and no event. It is set
 //! aside, and a new one is filled from the journals taken in.
 
-mod common;
-
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use common::receiver::{Receiver, nobody_listens, url};
-use common::store::{make_panic, set_aside, stores};
-use common::{Home, LONG};
+use crate::common::receiver::{Receiver, nobody_listens, url};
+use crate::common::store::{make_panic, set_aside, stores};
+use crate::common::{Home, LONG, process_of};
 use milepost::{Client, Product};
 
 /// A host that flushes once. It aborts where anything panics, if it was told to.
@@ -28,9 +26,9 @@ fn host() {
 
 /// Whether a host came to an end. One that aborts did not.
 fn live(home: &Home, endpoint: &str, aborts: bool) -> bool {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.env_clear().env("HOME", home.path()).env("HOST_PRODUCT", home.product_file());
-    command.env("HOST_ENDPOINT", endpoint).args(["host", "--exact", "--ignored", "--nocapture"]);
+    let mut command = process_of(module_path!(), "host");
+    command.env("HOME", home.path()).env("HOST_PRODUCT", home.product_file());
+    command.env("HOST_ENDPOINT", endpoint);
     if aborts {
         command.env("HOST_ABORTS", "1");
     }

@@ -1,15 +1,13 @@
 //! The promise: no one else reads or steers the queue, and where it cannot be kept, nothing is collected, with a
 //! reason that says what to do.
 
-mod common;
-
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::receiver::{Receiver, Reply};
-use common::{Home, finish, tool, wait_until};
+use crate::common::receiver::{Receiver, Reply};
+use crate::common::{Home, finish, process_of, tool, wait_until};
 use milepost::{Client, Event, Product, Refusal};
 
 fn set_mode(path: &Path, mode: u32) {
@@ -110,9 +108,8 @@ fn where_nothing_can_be_written_nothing_is_collected_and_the_host_hears_one_line
     let home = Home::new();
     let place = home.path().join("home");
     std::fs::write(&place, "mine").unwrap();
-    let mut host = Command::new(std::env::current_exe().unwrap());
-    host.args(["a_host_whose_home_cannot_be_written", "--exact", "--ignored", "--nocapture"]);
-    let done = finish(host.env_clear().env(UNWRITABLE_HOME, &place), "");
+    let mut host = process_of(module_path!(), "a_host_whose_home_cannot_be_written");
+    let done = finish(host.env(UNWRITABLE_HOME, &place), "");
     assert_eq!(done.status, 0, "{done:?}");
     assert_eq!(done.stderr.matches("logged: ").count(), 1, "{}", done.stderr);
 

@@ -1,10 +1,8 @@
 //! Prefect's page on its telemetry (<https://docs.prefect.io/concepts/telemetry>), statement by statement: what it says
 //! is what the program for Prefect does. Each test quotes what it shows.
 
-mod common;
-
-use common::prefect::{NOTICE, directory, prefect, run};
-use common::{Home, at_once, finish, in_a_clean_process, keys};
+use crate::common::prefect::{NOTICE, directory, prefect, run};
+use crate::common::{Home, at_once, finish, in_a_clean_process, keys, process_of};
 use milepost::{Client, Product, ServerInfo};
 use serde_json::{Value, json};
 
@@ -136,7 +134,7 @@ fn a_heartbeat_comes_every_ten_minutes_and_says_what_the_page_lists() {
         let server = ServerInfo::new("0.8.4").implementation("CPython");
         assert_eq!(server.every.as_secs(), 600);
         drop(client.heartbeat(server).unwrap());
-        client.shutdown(common::LONG).unwrap();
+        client.shutdown(crate::common::LONG).unwrap();
         let [beat] = &waiting(&home)[..] else { panic!("one heartbeat waits") };
         // The page's list, and what Prefect's server says beside it.
         for key in ["platform", "architecture", "runtime_version", "product_version", "api_version"] {
@@ -159,8 +157,7 @@ fn no_server_gives_a_sign_of_life_where_analytics_are_off() {
     const NAME: &str = "no_server_gives_a_sign_of_life_where_analytics_are_off";
     const OFF: &str = "PREFECT_SERVER_ANALYTICS_ENABLED";
     if std::env::var_os(OFF).is_none_or(|value| value != "false") {
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        let done = finish(child.env_clear().env(OFF, "false").args([NAME, "--exact", "--nocapture"]), "");
+        let done = finish(process_of(module_path!(), NAME).env(OFF, "false"), "");
         return assert_eq!(done.status, 0, "{}{}", done.stdout, done.stderr);
     }
     let home = Home::new();

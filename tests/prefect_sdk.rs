@@ -4,13 +4,11 @@
 //! `tests/receivers/install` installs the SDK. It runs in a network namespace of its own, where there is no network:
 //! nothing that it would tell leaves this machine.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::prefect::{TERMINAL, directory};
-use common::{Home, installed, skip, tool};
+use crate::common::prefect::{TERMINAL, directory};
+use crate::common::{Home, installed, skip, tool};
 use serde_json::{Value, json};
 
 /// What the SDK says of its telemetry once it is imported; with `flow` after somebody defined one.

@@ -1,12 +1,10 @@
 //! The promise: what must never leave does not, is counted, and anybody can look it up.
 
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 
-use common::receiver::Receiver;
-use common::{Home, assert_nowhere, finish, has, keys};
+use crate::common::receiver::Receiver;
+use crate::common::{Home, assert_nowhere, finish, has, keys};
 use serde_json::json;
 
 /// What slips in, by the key under which it does, and the rule that keeps it in.

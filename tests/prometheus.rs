@@ -1,11 +1,9 @@
 //! The promise: `status --prometheus` says what `status --json` says, in the text format that node_exporter reads.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::Home;
-use common::receiver::Receiver;
+use crate::common::Home;
+use crate::common::receiver::Receiver;
 use serde_json::Value;
 
 /// Samples by name and labels, and what kind each family is. Panics where the text breaks a rule of the format: a

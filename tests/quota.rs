@@ -2,25 +2,17 @@
 //! oldest events go, or the newest are refused, as the product wants; milestones stay; one loop does not evict
 //! everybody else; and whatever goes is counted, once, whoever is killed meanwhile.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-use common::host::{Noise, Worker};
-use common::receiver::{Receiver, nobody_listens, url};
-use common::{Home, at_once, finish, tool, wait_until};
+use crate::common::host::{Noise, Worker};
+use crate::common::receiver::{Receiver, nobody_listens, url};
+use crate::common::{Home, at_once, finish, tool, wait_until};
 use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
-
-#[test]
-#[ignore = "a process that other tests start"]
-fn worker() {
-    common::host::serve();
-}
 
 /// Lines of events with a number and some noise.
 fn lines(name: &str, numbers: std::ops::Range<u64>, bytes: usize) -> String {
@@ -282,8 +274,11 @@ fn whoever_makes_room_may_be_killed_at_any_call_and_nothing_is_lost_or_counted_t
     for first in (0..8_000).step_by(500) {
         // As small as a small quota makes them.
         let home = template.path();
-        std::fs::write(home.join("acme.toml"), format!("{}quota = {{ bytes = 2097152 }}\n", common::ACME))
-            .unwrap();
+        std::fs::write(
+            home.join("acme.toml"),
+            format!("{}quota = {{ bytes = 2097152 }}\n", crate::common::ACME),
+        )
+        .unwrap();
         enqueue(&template, &lines("job_finished", first..first + 500, 150));
     }
     let before = template.status();
@@ -292,7 +287,7 @@ fn whoever_makes_room_may_be_killed_at_any_call_and_nothing_is_lost_or_counted_t
     for (call, every) in [("rename", 1), ("fsync", 1), ("write", 1), ("flock", 5), ("openat", 20)] {
         for at in (1..).step_by(every) {
             let home = Home::with("quota = { bytes = 524288 }\n");
-            common::copy(&template.telemetry(), &home.telemetry());
+            crate::common::copy(&template.telemetry(), &home.telemetry());
             let killed = strace(&home, &format!("inject={call}:signal=KILL:when={at}"), EVENTS);
             let status = home.status();
             let accepted = status["accepted"].as_u64().unwrap();

@@ -3,13 +3,11 @@
 //! "Unseen" is the point where nobody can know whether a request arrived: then its events come again, with
 //! the same ids and the same bytes. After each scene the books balance.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use common::receiver::{Receiver, Reply, nobody_listens, url};
-use common::{Home, LONG, in_a_clean_process, keys, wait_until};
+use crate::common::receiver::{Receiver, Reply, nobody_listens, url};
+use crate::common::{Home, LONG, in_a_clean_process, keys, wait_until};
 use milepost::{Client, Event, Product};
 use serde_json::{Value, json};
 

@@ -1,14 +1,12 @@
 //! Regressions, each with the story of its bug.
 
-mod common;
-
 use std::io::Write;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::receiver::{Receiver, nobody_listens, url};
-use common::{Home, LONG, in_a_clean_process, wait_until};
+use crate::common::receiver::{Receiver, nobody_listens, url};
+use crate::common::{Home, LONG, in_a_clean_process, wait_until};
 use milepost::{Client, EnqueueError, Event, Product, Refusal};
 use serde_json::json;
 

@@ -1,9 +1,7 @@
 //! The promise: a key appears in no output, log, error or file, however it was passed and whatever fails.
 
-mod common;
-
-use common::receiver::{Receiver, Reply, nobody_listens, url};
-use common::{Done, Home, assert_nowhere, finish};
+use crate::common::receiver::{Receiver, Reply, nobody_listens, url};
+use crate::common::{Done, Home, assert_nowhere, finish};
 
 const SECRET: &str = "Qm9yZXRzY2g";
 

@@ -1,11 +1,9 @@
 //! The promise: a person can see what left this machine, and a no deletes that too.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::Home;
-use common::receiver::{Receiver, Reply, nobody_listens, url};
+use crate::common::Home;
+use crate::common::receiver::{Receiver, Reply, nobody_listens, url};
 use serde_json::{Value, json};
 
 /// What `milepost sent` says, an event a line.

@@ -1,11 +1,9 @@
 //! The promise: a process that enqueues one event and ends pays for one append and one sync: it goes on with a
 //! journal that is free, never opens the store, and leaves no file behind that a long-lived one would not.
 
-mod common;
-
 use std::process::{Child, Stdio};
 
-use common::Home;
+use crate::common::Home;
 
 /// Runs so many processes, each with one event, `at_once` at a time.
 fn live(home: &Home, processes: usize, at_once: usize) {

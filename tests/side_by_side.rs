@@ -1,13 +1,11 @@
 //! The promise: clients are independent. Two of one product share its spool and lose nothing to each other; two
 //! products, or one product in two homes, know nothing of each other.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::receiver::Receiver;
-use common::{LONG, in_a_clean_process};
+use crate::common::receiver::Receiver;
+use crate::common::{LONG, in_a_clean_process};
 use milepost::{Client, Event, Product};
 
 const EVENTS: i64 = 5_000;

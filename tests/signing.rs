@@ -1,12 +1,10 @@
 //! The promise: who requires signatures takes in and acknowledges nothing else, and a secret key is shown to nobody.
 
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 
-use common::gap::{Gap, waiting};
-use common::receiver::Receiver;
-use common::{Done, Home};
+use crate::common::gap::{Gap, waiting};
+use crate::common::receiver::Receiver;
+use crate::common::{Done, Home};
 use serde_json::json;
 
 /// A key in a home: its file, and the public one as text.
@@ -45,8 +43,8 @@ fn a_secret_key_is_its_owners_and_shown_to_nobody() {
         let done = home.milepost(call);
         assert!(!done.stdout.contains(&secret) && !done.stderr.contains(&secret), "{call:?}");
     }
-    common::assert_nowhere(&home.telemetry(), &secret);
-    assert!(!common::has(&std::fs::read(&bundle).unwrap(), &secret));
+    crate::common::assert_nowhere(&home.telemetry(), &secret);
+    assert!(!crate::common::has(&std::fs::read(&bundle).unwrap(), &secret));
     assert_eq!(home.milepost(&["keygen", &file]).status, 2, "no key is written over");
     assert_eq!(std::fs::read_to_string(&file).unwrap().split(' ').nth(1).unwrap().trim(), secret);
 

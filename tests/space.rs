@@ -1,22 +1,14 @@
 //! The promise: space is given back. What was delivered leaves a small directory, however often that happens,
 //! and what comes in a trickle takes little more than what comes at once.
 
-mod common;
-
 use std::path::Path;
 
-use common::host::Worker;
-use common::receiver::{Receiver, nobody_listens, url};
-use common::{Home, LONG, in_a_clean_process, wait_until};
+use crate::common::host::Worker;
+use crate::common::receiver::{Receiver, nobody_listens, url};
+use crate::common::{Home, LONG, in_a_clean_process, wait_until};
 use milepost::{Client, Event, Product};
 
 const MIB: u64 = 1 << 20;
-
-#[test]
-#[ignore = "a process that other tests start"]
-fn worker() {
-    common::host::serve();
-}
 
 /// What `du` says.
 fn disk_bytes(home: &Home) -> u64 {

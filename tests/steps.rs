@@ -1,18 +1,16 @@
 //! The promise: the process may die after any step of opening, intake, delivery and writing the store anew. Nothing
 //! is lost, nothing gets two ids, and the books balance.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Mutex;
 
 use std::ops::RangeInclusive;
 
-use common::receiver::Receiver;
-use common::store::{fatten, set_aside, stores};
-use common::{Home, LONG};
+use crate::common::receiver::Receiver;
+use crate::common::store::{fatten, set_aside, stores};
+use crate::common::{Home, LONG, process_of};
 use milepost::{Client, Event, Product};
 
 /// Those of `src/spool/step.rs`, but for those of salvage, of crossing an air gap and of deletion, which
@@ -85,14 +83,12 @@ struct Life {
 }
 
 fn live(home: &Home, endpoint: &str, from: u64, dies_at: Option<(usize, usize)>) -> Life {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = process_of(module_path!(), "worker");
     command
-        .env_clear()
         .env("HOME", home.path())
         .env("WORKER_PRODUCT", home.product_file())
         .env("WORKER_ENDPOINT", endpoint)
         .env("WORKER_FROM", from.to_string())
-        .args(["worker", "--exact", "--ignored", "--nocapture"])
         .stderr(Stdio::null());
     if let Some((step, times)) = dies_at {
         command.env("WORKER_DIES_AT", step.to_string()).env("WORKER_DIES_AFTER", times.to_string());

@@ -2,16 +2,14 @@
 //! continued, commands take the store in between; afterwards everything that was synced has been delivered, each
 //! event under one id, the books balance, and nothing is left.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::receiver::Receiver;
-use common::{Home, LONG, dice, signal};
+use crate::common::receiver::Receiver;
+use crate::common::{Home, LONG, dice, process_of, signal};
 use milepost::{Client, Event, Product};
 
 const THREADS: u64 = 4;
@@ -64,15 +62,13 @@ fn worker() {
 }
 
 fn spawn(home: &Home, endpoint: &str, index: u64, weather: &Weather) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .env_clear()
+    process_of(module_path!(), "worker")
         .env("HOME", home.path())
         .env("WORKER_PRODUCT", home.product_file())
         .env("WORKER_ENDPOINT", endpoint)
         .env("WORKER_FROM", (index * 10 * A_THREAD).to_string())
         .env("WORKER_EVENTS", weather.events_a_worker.to_string())
         .env("WORKER_BLOWS_MS", weather.blows.as_millis().to_string())
-        .args(["worker", "--exact", "--ignored", "--nocapture"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -1,13 +1,9 @@
 //! The promise: `sync` costs one fdatasync for all who wait for it, and without anybody who waits the disk is
 //! asked as often as the program says.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{LONG, tool};
+use crate::common::{LONG, arguments_of, tool};
 use milepost::{Client, Event, Product, SyncEvery};
 
 const THREADS: usize = 16;
@@ -56,7 +52,7 @@ fn syncs(does: &str) -> Option<usize> {
         .args(["-f", "-qq", "-e", "trace=fdatasync", "-e", "signal=none", "-o"])
         .arg(&record)
         .arg(std::env::current_exe().unwrap())
-        .args(["worker", "--exact", "--ignored", "--nocapture"])
+        .args(arguments_of(module_path!(), "worker"))
         .env("WORKER_DOES", does)
         .env("WORKER_HOME", home.path())
         .stdout(Stdio::null())

@@ -1,12 +1,10 @@
 //! The promise: two versions may share a directory. What a newer one wrote is left to it, and shown; an older one
 //! goes on collecting. What is no journal at all is set aside and named.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
-use common::Home;
-use common::receiver::Receiver;
+use crate::common::Home;
+use crate::common::receiver::Receiver;
 
 /// The journals that wait.
 fn journals(home: &Home) -> Vec<PathBuf> {

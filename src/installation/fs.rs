@@ -1,6 +1,10 @@
 //! The file system as milepost uses it: private files, no link followed, directories made durable.
 
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+#[cfg_attr(unix, path = "fs/unix.rs")]
+#[cfg_attr(not(unix), path = "fs/elsewhere.rs")]
+mod sys;
+
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -107,19 +111,21 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The same, if that may still be done when the bytes are durable; says whether it was.
 pub(crate) fn replace_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> bool) -> io::Result<bool> {
-    let Some((directory, name)) = path.parent().zip(path.file_name()) else {
-        return Err(io::Error::other("a file in a directory is needed"));
-    };
-    let hidden = directory.join(format!(".{}-new", name.to_string_lossy()));
-    match std::fs::remove_file(&hidden) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => write_new(&hidden, bytes)?,
-    }
+    let name = path.file_name().unwrap_or_default();
+    let hidden = path.with_file_name(format!(".{}-new", name.to_string_lossy()));
+    remove(&hidden)?;
+    write_new(&hidden, bytes)?;
     if !may() {
         return remove(&hidden).map(|()| false);
     }
-    std::fs::rename(&hidden, path)?;
-    sync_directory(directory).map(|()| true)
+    rename(&hidden, path).map(|()| true)
+}
+
+/// Gives a file another name in its directory, durably.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let directory = to.parent().ok_or_else(|| io::Error::other("a file in a directory is needed"))?;
+    std::fs::rename(from, to)?;
+    sync_directory(directory)
 }
 
 /// Whether others than its owner can read a file.
@@ -296,120 +302,4 @@ pub(crate) fn disk_bytes(directory: &Path) -> u64 {
         Err(_) => 0,
     });
     sizes.sum()
-}
-
-#[cfg(unix)]
-mod sys {
-    use super::{Metadata, OpenOptions, Path, io};
-    use std::fs::DirBuilder;
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-
-    use rustix::fs::{Access, OFlags};
-
-    /// No link is followed, and a pipe in a file's place does not stop the thread.
-    pub(super) fn options() -> OpenOptions {
-        let mut options = OpenOptions::new();
-        options.mode(0o600).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
-        options
-    }
-
-    pub(super) fn create_directory(path: &Path) -> io::Result<()> {
-        DirBuilder::new().mode(0o700).create(path)
-    }
-
-    pub(super) fn identity(found: &Metadata) -> (u64, u64) {
-        (found.dev(), found.ino())
-    }
-
-    pub(super) fn names(found: &Metadata) -> u64 {
-        found.nlink()
-    }
-
-    pub(super) fn disk_bytes(found: &Metadata) -> u64 {
-        found.blocks() * 512
-    }
-
-    pub(super) fn mode(found: &Metadata) -> u32 {
-        found.mode()
-    }
-
-    pub(super) fn exposure(found: &Metadata) -> Option<(String, String)> {
-        let (owner, us, mode) = (found.uid(), rustix::process::geteuid().as_raw(), found.mode() & 0o777);
-        if owner != us {
-            let what = format!("belongs to the user {owner}, and this process runs as {us}");
-            return Some((what, "run it as its owner, or name another home".into()));
-        }
-        (mode & 0o022 != 0)
-            .then(|| (format!("can be written to by others (mode {mode:04o})"), "chmod 700 it".into()))
-    }
-
-    pub(super) fn check_writable(directory: &Path) -> io::Result<()> {
-        Ok(rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
-    }
-
-    pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
-        let found = rustix::fs::statvfs(directory)?;
-        Ok(found.f_bavail.saturating_mul(found.f_frsize))
-    }
-
-    pub(super) fn is_passing(error: &io::Error) -> bool {
-        use rustix::io::Errno;
-        let passing = [
-            Errno::NOSPC,
-            Errno::DQUOT,
-            Errno::ROFS,
-            Errno::MFILE,
-            Errno::NFILE,
-            Errno::NOMEM,
-            Errno::ACCESS,
-            Errno::PERM,
-        ];
-        passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-    }
-}
-
-/// Elsewhere nothing is collected (consent says so), and what is here is never called.
-#[cfg(not(unix))]
-mod sys {
-    use super::{Metadata, OpenOptions, Path, io};
-
-    pub(super) fn options() -> OpenOptions {
-        OpenOptions::new()
-    }
-
-    pub(super) fn create_directory(path: &Path) -> io::Result<()> {
-        std::fs::create_dir(path)
-    }
-
-    pub(super) fn identity(found: &Metadata) -> u64 {
-        found.len()
-    }
-
-    pub(super) fn names(_: &Metadata) -> u64 {
-        1
-    }
-
-    pub(super) fn disk_bytes(found: &Metadata) -> u64 {
-        found.len()
-    }
-
-    pub(super) fn mode(_: &Metadata) -> u32 {
-        0
-    }
-
-    pub(super) fn exposure(_: &Metadata) -> Option<(String, String)> {
-        None
-    }
-
-    pub(super) fn check_writable(_: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    pub(super) fn free_bytes(_: &Path) -> io::Result<u64> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    pub(super) fn is_passing(_: &io::Error) -> bool {
-        false
-    }
 }

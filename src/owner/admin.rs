@@ -202,14 +202,13 @@ impl Admin {
     /// As [`Admin::peek`].
     pub fn purge(&self) -> Result<u64> {
         let Some(installation) = self.existing() else { return Ok(0) };
-        let mut engine = self.looking(installation)?;
-        wait_for_writers(installation)?;
-        let purged = match &self.only {
-            Some(name) => engine.spool.purge_destination(name, &mut engine.intake)?,
-            None => engine.spool.purge(&mut engine.intake)?,
-        };
-        engine.close(Duration::ZERO)?;
-        Ok(purged)
+        self.holding(installation, |engine| {
+            wait_for_writers(installation)?;
+            Ok(match &self.only {
+                Some(name) => engine.spool.purge_destination(name, &mut engine.intake)?,
+                None => engine.spool.purge(&mut engine.intake)?,
+            })
+        })
     }
 
     /// Has what waits for the only destination that it is about wait for another one of the product, and says how many
@@ -231,12 +230,7 @@ impl Admin {
             }
         };
         let Some(installation) = self.existing() else { return Ok(0) };
-        let mut engine = self.looking(installation)?;
-        let moved = engine.spool.move_waiting(from, to);
-        let closed = engine.close(Duration::ZERO);
-        let moved = moved?;
-        closed?;
-        Ok(moved)
+        self.holding(installation, |engine| Ok(engine.spool.move_waiting(from, to)?))
     }
 
     /// Lets what was collected in mode `local` so far be delivered as all else is, and says how many events that
@@ -247,21 +241,21 @@ impl Admin {
     /// As [`Admin::peek`].
     pub fn include_waiting(&self) -> Result<u64> {
         let Some(installation) = self.existing() else { return Ok(0) };
-        let mut engine = self.looking(installation)?;
-        wait_for_writers(installation)?;
-        let journals = installation.journals();
-        let mut included = engine.spool.include_local()?;
-        for name in census::names(&journals) {
-            let path = journals.join(name.to_string());
-            match relabel(&path) {
-                Ok(events) => included += events.unwrap_or(0),
-                // Somebody dropped it meanwhile.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io("write anew", &path, error)),
+        self.holding(installation, |engine| {
+            wait_for_writers(installation)?;
+            let journals = installation.journals();
+            let mut included = engine.spool.include_local()?;
+            for name in census::names(&journals) {
+                let path = journals.join(name.to_string());
+                match relabel(&path) {
+                    Ok(events) => included += events.unwrap_or(0),
+                    // Somebody dropped it meanwhile.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(Error::io("write anew", &path, error)),
+                }
             }
-        }
-        engine.close(Duration::ZERO)?;
-        Ok(included)
+            Ok(included)
+        })
     }
 
     /// Looks at every file, and changes none. Disturbs nobody: a store that somebody works on is not checked.
@@ -288,13 +282,12 @@ impl Admin {
         let Some(installation) = self.existing() else {
             return Ok(Checkup { salvage: Some(Salvage::default()), ..self.examine() });
         };
-        let mut engine = self.looking(installation)?;
-        let salvaged = engine.spool.salvage(&mut engine.intake);
-        let salvaged = salvaged.and_then(|salvaged| engine.spool.mend_milestones().map(|()| salvaged));
-        let closed = engine.close(Duration::ZERO);
-        let salvage = Some(Salvage::new(installation.directory(), salvaged?));
-        closed?;
-        Ok(Checkup { salvage, ..self.examine() })
+        let salvaged = self.holding(installation, |engine| {
+            let salvaged = engine.spool.salvage(&mut engine.intake)?;
+            engine.spool.mend_milestones()?;
+            Ok(salvaged)
+        })?;
+        Ok(Checkup { salvage: Some(Salvage::new(installation.directory(), salvaged)), ..self.examine() })
     }
 
     /// Runs over everything that waits, holding the store if there is one.
@@ -303,16 +296,24 @@ impl Admin {
         if !installation.has_spool() {
             return peek::parcels(installation, None, self.whose(), show);
         }
-        let engine = self.looking(installation)?;
-        let shown = peek::parcels(installation, Some(&engine), self.whose(), show);
-        let closed = engine.close(Duration::ZERO);
-        shown?;
-        closed
+        self.holding(installation, |engine| peek::parcels(installation, Some(engine), self.whose(), show))
     }
 
     /// Whose events it is about.
     pub(super) fn whose(&self) -> Whose<'_> {
         Whose { routing: &self.settings.ways.routing, only: self.only.as_deref() }
+    }
+
+    /// Does something with the spool in hand, and closes it whatever came of that.
+    pub(super) fn holding<T>(
+        &self,
+        installation: &Installation,
+        work: impl FnOnce(&mut Engine) -> Result<T>,
+    ) -> Result<T> {
+        let mut engine = self.looking(installation)?;
+        let done = work(&mut engine);
+        let closed = engine.close(Duration::ZERO);
+        done.and_then(|done| closed.map(|()| done))
     }
 
     /// The spool, to look at it or to delete from it: nothing is sent.

@@ -1,7 +1,5 @@
 //! Dead letters, for command lines.
 
-use std::time::Duration;
-
 use super::admin::Admin;
 use super::peek::{self, PeekedEvent};
 use crate::clock;
@@ -37,27 +35,28 @@ impl Admin {
         let Some(installation) = self.existing().filter(|found| found.has_spool()) else {
             return Ok(Vec::new());
         };
-        let engine = self.looking(installation)?;
         let mut dead = Vec::new();
-        for (number, letter) in engine.spool.dead_letters()? {
-            if self.only.as_ref().is_some_and(|only| *only != letter.destination) {
-                continue;
+        self.holding(installation, |engine| {
+            for (number, letter) in engine.spool.dead_letters()? {
+                if self.only.as_ref().is_some_and(|only| *only != letter.destination) {
+                    continue;
+                }
+                let Some(origin) = engine.spool.origin(letter.origin).cloned() else { continue };
+                let parcel = Parcel { block: letter.block, owed: 1, origin };
+                peek::events(&parcel, &mut |event| {
+                    dead.push(DeadEvent {
+                        number,
+                        destination: letter.destination.clone(),
+                        status: letter.status,
+                        answer: letter.answer.clone(),
+                        refused_at: clock::rfc3339(letter.time),
+                        event,
+                    });
+                    true
+                })?;
             }
-            let Some(origin) = engine.spool.origin(letter.origin).cloned() else { continue };
-            let parcel = Parcel { block: letter.block, owed: 1, origin };
-            peek::events(&parcel, &mut |event| {
-                dead.push(DeadEvent {
-                    number,
-                    destination: letter.destination.clone(),
-                    status: letter.status,
-                    answer: letter.answer.clone(),
-                    refused_at: clock::rfc3339(letter.time),
-                    event,
-                });
-                true
-            })?;
-        }
-        engine.close(Duration::ZERO)?;
+            Ok(())
+        })?;
         Ok(dead)
     }
 
@@ -82,11 +81,6 @@ impl Admin {
 
     fn change_dead(&self, change: impl FnOnce(&mut Spool) -> Result<u64, SpoolError>) -> Result<u64> {
         let Some(installation) = self.existing().filter(|found| found.has_spool()) else { return Ok(0) };
-        let mut engine = self.looking(installation)?;
-        let changed = change(&mut engine.spool);
-        let closed = engine.close(Duration::ZERO);
-        let changed = changed?;
-        closed?;
-        Ok(changed)
+        self.holding(installation, |engine| Ok(change(&mut engine.spool)?))
     }
 }

@@ -8,39 +8,22 @@
 //! files; the files go; the ledger is left with counters only. A crash in between costs nothing: what the ledger
 //! names is removed by whoever comes next, and is not counted again.
 //!
-//! Only what was noted is removed. Journals have names that are unique for ever; what has not is taken away by a
-//! rename, and put back where it turns out to be another thing than the one that was noted. So a deleter that was
-//! stopped through the no and a later yes harms nothing that was collected since.
+//! Only what was noted is removed ([`super::noted`]). So a deleter that was stopped through the no and a later yes
+//! harms nothing that was collected since.
 
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
-
-use uuid::Uuid;
 
 use super::census::{self, Census};
 use super::lock;
+use super::noted::{Noted, entries, hidden_beside, is_gone, name_of, take_away};
 use crate::block::Epoch;
 use crate::clock;
 use crate::consent::Watch;
-use crate::installation::{ERASED, Installation, fs, is_hidden_id};
-use crate::limits::OWNER_WAIT_EVERY;
+use crate::installation::{Installation, fs};
+use crate::limits::{ERASED_AT_ONCE_MAX, OWNER_WAIT_EVERY};
 use crate::spool::{DropReason, Ledger, Step, reached};
-
-/// What was there when the no held.
-struct Noted {
-    /// The device id's file, kept open so that no other file can be taken for it, and what stood in it.
-    device_id: Option<(File, String)>,
-    /// Of the device id and of the ledger.
-    epochs: Vec<Epoch>,
-    /// Whether the ledger says more than counters.
-    is_ledger_left: bool,
-    /// Journals and whatever else lies beside them, which have names of their own.
-    files: Vec<PathBuf>,
-    /// Directories whose names others may come to have, kept open like the id.
-    directories: Vec<(File, PathBuf)>,
-}
 
 /// Deletes what a no deletes, if the installation's no holds, waiting for those who let go by themselves at most so
 /// long. Says how many events were dropped; `None` where there is nothing, or the no does not hold any more.
@@ -78,7 +61,7 @@ impl Noted {
         }
         let path = installation.ledger();
         // Deleting matters more than counting: a full disk is no reason to keep anything.
-        let written = ledger.write(&path);
+        let written = write(&ledger, &path);
         reached(Step::ErasureCounted);
         let mut failed = None;
         for path in &self.files {
@@ -100,90 +83,12 @@ impl Noted {
         // Somebody who was granted it since has written another one.
         if self.is_current(installation) && Ledger::read(&path).is_ok_and(|now| now.as_ref() == Some(&ledger))
         {
-            Ledger { erased: Vec::new(), ..ledger }.write(&path)?;
+            write(&Ledger { erased: Vec::new(), ..ledger }, &path)?;
         }
         fs::sync_directory(installation.directory())?;
         reached(Step::ErasureEnded);
         log::info!("{} events and the device id were deleted: somebody said no", dropped);
         Ok(Some(dropped))
-    }
-}
-
-impl Noted {
-    fn take(installation: &Installation) -> io::Result<Self> {
-        let mut noted = Self {
-            device_id: None,
-            epochs: Vec::new(),
-            is_ledger_left: false,
-            files: Vec::new(),
-            directories: Vec::new(),
-        };
-        let path = device_id(installation);
-        if let Ok(file) = fs::open_to_read(&path) {
-            let text = fs::read_to_limit(&path, 1 << 10).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text).trim().to_owned();
-            noted.epochs.push(Epoch::of(&text));
-            noted.device_id = Some((file, text));
-        }
-        let ledger = Ledger::read(&installation.ledger()).ok().flatten();
-        noted.is_ledger_left = ledger.as_ref().is_some_and(|ledger| ledger.epoch != Epoch::of(""));
-        noted.epochs.extend(ledger.map(|ledger| ledger.epoch));
-        for directory in [installation.journals(), installation.taken()] {
-            noted.files.extend(entries(&directory)?);
-        }
-        // What was set aside holds what was collected, too, and what was hidden by who was killed names whose it was.
-        let is_left = |path: &PathBuf| name_of(path).starts_with("ledger.aside-") || is_hidden_id(path);
-        noted.files.extend(entries(installation.directory())?.into_iter().filter(is_left));
-        let mut directories = entries(&installation.spool())?;
-        // With names that the next epoch has, too; the last three are files.
-        directories.extend([installation.exports(), installation.imports()]);
-        directories.extend([installation.session(), installation.sent(), installation.sent_before()]);
-        for path in directories {
-            match File::open(&path) {
-                Ok(directory) => noted.directories.push((directory, path)),
-                Err(error) if is_gone(&error) => {}
-                // A link that leads nowhere, or nothing that can be opened: it has no name that others take.
-                Err(_) => noted.files.push(path),
-            }
-        }
-        Ok(noted)
-    }
-
-    fn is_empty(&self) -> bool {
-        let is_bare = self.device_id.is_none() && self.files.is_empty() && self.directories.is_empty();
-        is_bare && !self.is_ledger_left
-    }
-
-    /// Whether what stands in the directory is still what was noted, and nothing of a later installation.
-    fn is_current(&self, installation: &Installation) -> bool {
-        let id = match installation.device_id() {
-            Ok(Some(id)) => self.epochs.contains(&Epoch::of(&id)),
-            Ok(None) => true,
-            Err(_) => self.device_id.is_some(),
-        };
-        let nobody = Epoch::of("");
-        let ledger = match Ledger::read(&installation.ledger()) {
-            Ok(Some(ledger)) => ledger.epoch == nobody || self.epochs.contains(&ledger.epoch),
-            // A newer or a damaged one goes, too.
-            Ok(None) | Err(_) => true,
-        };
-        id && ledger
-    }
-
-    fn take_device_id_away(&self, installation: &Installation) -> io::Result<()> {
-        let Some((file, text)) = &self.device_id else { return Ok(()) };
-        take_away(&device_id(installation), file, |path| {
-            let now = fs::read_to_limit(path, 1 << 10).unwrap_or_default();
-            String::from_utf8_lossy(&now).trim() == text
-        })?;
-        fs::sync_directory(installation.directory())
-    }
-
-    /// The files that the ledger names: those whose names nobody else will have.
-    fn names(&self, installation: &Installation) -> Vec<String> {
-        let all = self.files.iter().chain(self.directories.iter().map(|(_, path)| path));
-        let relative = all.filter_map(|path| path.strip_prefix(installation.directory()).ok()?.to_str());
-        relative.filter(|name| !["exports", "imports"].contains(name)).map(str::to_owned).collect()
     }
 }
 
@@ -204,24 +109,17 @@ fn settle(installation: &Installation) -> (Ledger, u64) {
     (ledger, dropped)
 }
 
-/// Takes what stands at `path` away and removes it, if it is the file that was noted; anything else is put back.
-fn take_away(path: &Path, noted: &File, is_it: impl Fn(&Path) -> bool) -> io::Result<()> {
-    if !fs::is_at(noted, path) || !is_it(path) {
-        return Ok(());
-    }
-    let hidden = path.with_file_name(format!("{ERASED}{}", Uuid::new_v4().simple()));
-    match std::fs::rename(path, &hidden) {
-        Err(error) if is_gone(&error) => return Ok(()),
-        renamed => renamed?,
-    }
-    if fs::is_at(noted, &hidden) && is_it(&hidden) {
-        return fs::remove_tree(&hidden);
-    }
-    // Somebody was granted it in this very moment.
-    match std::fs::hard_link(&hidden, path) {
-        Ok(()) => fs::remove(&hidden),
-        Err(_) if fs::is_directory(&hidden) => std::fs::rename(&hidden, path),
-        Err(error) => Err(error),
+/// Replaces the ledger where others may do the same, since whoever is stopped with the spool's lock is not waited for.
+fn write(ledger: &Ledger, path: &Path) -> io::Result<()> {
+    let text = ledger.text()?;
+    let mut tries = 0..ERASED_AT_ONCE_MAX;
+    loop {
+        let hidden = hidden_beside(path);
+        match fs::write_new(&hidden, text.as_bytes()).and_then(|()| fs::rename(&hidden, path)) {
+            // It was cleared away by another deletion, which found it under a hidden name.
+            Err(error) if is_gone(&error) && tries.next().is_some() => {}
+            written => return written,
+        }
     }
 }
 
@@ -232,31 +130,14 @@ fn wait_for_writers(installation: &Installation, deadline: Instant) {
     }
 }
 
-fn device_id(installation: &Installation) -> PathBuf {
-    installation.directory().join("device_id")
-}
-
-/// What lies in a directory; nothing where there is none.
-fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    if !fs::is_directory(directory) {
-        return Ok(Vec::new());
-    }
-    std::fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).collect()
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::Event;
     use crate::block::{BlockBuilder, Class, Origin};
+    use crate::installation::is_hidden_id;
     use crate::journal::Journal;
 
     fn installation() -> (tempfile::TempDir, Installation) {
@@ -357,6 +238,23 @@ mod tests {
         assert_eq!(erase(&noted[0], &installation), Some(2));
         assert_eq!(erase(&noted[1], &installation), Some(0));
         assert_eq!(dropped(&installation), (0, 2));
+    }
+
+    /// Who holds the spool was stopped: nobody waits for him for ever, and then several may delete at once.
+    #[test]
+    fn deleters_that_get_no_lock_are_not_in_each_others_way() {
+        let (_directory, installation) = installation();
+        let _stopped = lock::for_erasing(&installation, clock::monotonic());
+        for _ in 0..100 {
+            let journal = collect(&installation);
+            std::fs::create_dir_all(installation.store(3).join("blobs")).unwrap();
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| erase(&Noted::take(&installation).unwrap(), &installation));
+                }
+            });
+            assert!(!journal.exists() && Noted::take(&installation).unwrap().is_empty());
+        }
     }
 
     /// It was killed when everything was counted and nothing was removed yet.

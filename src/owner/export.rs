@@ -126,20 +126,17 @@ impl Admin {
             }
         };
         let installation = self.existing().ok_or_else(unknown)?;
-        let mut engine = self.looking(installation)?;
-        let Some(mut export) = engine.spool.exports.get(id).cloned() else {
-            engine.close(std::time::Duration::ZERO)?;
-            return Err(unknown());
-        };
-        let waiting = std::mem::take(&mut export.waiting);
-        if removes {
-            export.removed.add_all(&waiting);
-        }
-        write_export(installation, &mut engine.spool.exports, export)?;
-        wait_for_writers(installation)?;
-        engine.spool.settle_ended(&mut engine.intake)?;
-        engine.close(std::time::Duration::ZERO)?;
-        Ok(waiting.count())
+        self.holding(installation, |engine| {
+            let mut export = engine.spool.exports.get(id).cloned().ok_or_else(unknown)?;
+            let waiting = std::mem::take(&mut export.waiting);
+            if removes {
+                export.removed.add_all(&waiting);
+            }
+            write_export(installation, &mut engine.spool.exports, export)?;
+            wait_for_writers(installation)?;
+            engine.spool.settle_ended(&mut engine.intake)?;
+            Ok(waiting.count())
+        })
     }
 
     /// Runs over what waits, the store in hand, milestones entered and writers asked for what they hold.
@@ -151,14 +148,11 @@ impl Admin {
             return Err(Error::new(ErrorKind::Refused, reason));
         }
         let Some(installation) = self.existing() else { return Ok(T::default()) };
-        let mut engine = self.looking(installation)?;
-        wait_for_writers(installation)?;
-        while engine.intake.step(&mut engine.spool, true)? {}
-        let done = work(&engine, installation);
-        let closed = engine.close(std::time::Duration::ZERO);
-        let done = done?;
-        closed?;
-        Ok(done)
+        self.holding(installation, |engine| {
+            wait_for_writers(installation)?;
+            while engine.intake.step(&mut engine.spool, true)? {}
+            work(engine, installation)
+        })
     }
 }
 

@@ -92,18 +92,13 @@ impl Admin {
                 file.display()
             )));
         }
-        let mut engine = self.looking(installation)?;
         let source = Source { file, bundle: bundle.as_ref(), sum };
-        let imported = import(installation, &mut engine, epoch, &source, progress);
-        let closed = engine.close(Duration::ZERO);
-        let imported = imported?;
-        closed?;
-        Ok(imported)
+        self.holding(installation, |engine| import(installation, engine, epoch, &source, progress))
     }
 
     /// Delivers a bundle by itself: takes it into a spool beside the file, delivers what waits there, writes a
     /// receipt to `receipt`, and removes that spool when nothing waits any more. What was interrupted goes on where
-    /// it was.
+    /// it was. A no, also one that comes meanwhile, removes that spool; the file is its bearer's.
     ///
     /// # Errors
     ///
@@ -115,16 +110,17 @@ impl Admin {
         timeout: Duration,
         progress: &mut dyn FnMut(&FlushReport) -> bool,
     ) -> Result<Delivered> {
-        if let Some(reason) = self.refusal() {
-            return Err(Error::new(ErrorKind::Refused, reason));
-        }
         let (file, receipt) = (absolute(file)?, absolute(receipt)?);
-        let read = verify(&file).map_err(|error| bundle_error(&file, error))?;
-        self.accept(&file, read.signer)?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let beside = file.with_file_name(format!("{name}.milepost"));
         let old = file.with_file_name(format!(".{name}.milepost-old"));
         let remove = |path: &Path| fs::remove_tree(path).map_err(|error| Error::io("remove", path, error));
+        if let Some(reason) = self.refusal() {
+            remove(&beside)?;
+            return Err(Error::new(ErrorKind::Refused, reason));
+        }
+        let read = verify(&file).map_err(|error| bundle_error(&file, error))?;
+        self.accept(&file, read.signer)?;
         remove(&old)?;
         let signer = self.signing.key.as_ref().map(SecretKey::public);
         if let Some(before) = settled_receipt(&receipt, &hex(&read.sum), signer) {
@@ -136,12 +132,17 @@ impl Admin {
         self.import(&file, false, &mut |_| ())?;
         let flush = self.flush(timeout, progress)?;
         let receipt = self.receipt(&file, &receipt)?;
-        if flush.is_complete() && receipt.waiting == 0 {
+        let is_over = flush.is_complete() && receipt.waiting == 0;
+        let refusal = self.refusal().filter(|_| !is_over);
+        if is_over || refusal.is_some() {
             std::fs::rename(&beside, &old).map_err(|error| Error::io("remove", &beside, error))?;
             reached(Step::SpoolHidden);
             remove(&old)?;
         }
-        Ok(Delivered { flush, receipt })
+        match refusal {
+            Some(reason) => Err(Error::new(ErrorKind::Refused, reason)),
+            None => Ok(Delivered { flush, receipt }),
+        }
     }
 }
 

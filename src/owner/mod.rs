@@ -24,6 +24,7 @@ mod import;
 mod inspect;
 mod lines;
 mod lock;
+mod noted;
 mod otel;
 mod peek;
 mod permit;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -59,45 +58,43 @@ impl Admin {
         self.accept(bundle, read.signer)?;
         let never = || Error::invalid(format!("nothing of {} was imported here", bundle.display()));
         let installation = self.existing().filter(|found| found.imports().exists()).ok_or_else(never)?;
-        let engine = self.looking(installation)?;
-        let imports = Imports::read(installation);
-        let imports = imports.map_err(|error| Error::io("read in", &installation.imports(), error))?;
-        let mut reasons = HashMap::new();
-        for (_, letter) in engine.spool.dead_letters()? {
-            let address = read_block(&letter.block).map(|block| block.address(0));
-            let answer: String = letter.answer.chars().filter(|sign| !sign.is_control()).collect();
-            let reason = format!("{} answered {}: {answer}", letter.destination, letter.status);
-            reasons.extend(address.ok().map(|address| (address, reason)));
-        }
-        let mut receipt = Receipt {
-            milepost_receipt: RECEIPT_VERSION,
-            bundle: read.bundle.id(),
-            bundle_sha256: hex(&read.sum),
-            installation: read.bundle.epoch(),
-            product: read.bundle.product.clone(),
-            made_at: clock::rfc3339(clock::wall_micros()),
-            counts: Default::default(),
-            delivered: Addresses::default(),
-            refused: Default::default(),
-            waiting: Addresses::default(),
-        };
-        let mut unpacker = Unpacker::open(bundle, false).map_err(error)?;
-        let (mut origins, mut is_known) = (Origins::default(), false);
-        while let Some(block) = unpacker.next().map_err(error)? {
-            if origins.meet(&block).map_err(error)?.is_some() {
-                is_known |= imports.events(&block) != 0;
-                let fate = engine.spool.fates.of(&block);
-                let delivered = fate.delivered & block.all();
-                let refused = fate.refused & block.all() & !delivered;
-                receipt.delivered.add(&block, delivered);
-                add_refused(&mut receipt, &block, refused, &reasons);
-                receipt.waiting.add(&block, block.all() & !delivered & !refused);
+        let mut receipt = self.holding(installation, |engine| {
+            let imports = Imports::read(installation);
+            let imports = imports.map_err(|error| Error::io("read in", &installation.imports(), error))?;
+            let mut reasons = HashMap::new();
+            for (_, letter) in engine.spool.dead_letters()? {
+                let address = read_block(&letter.block).map(|block| block.address(0));
+                let answer: String = letter.answer.chars().filter(|sign| !sign.is_control()).collect();
+                let reason = format!("{} answered {}: {answer}", letter.destination, letter.status);
+                reasons.extend(address.ok().map(|address| (address, reason)));
             }
-        }
-        engine.close(Duration::ZERO)?;
-        if !is_known {
-            return Err(never());
-        }
+            let mut receipt = Receipt {
+                milepost_receipt: RECEIPT_VERSION,
+                bundle: read.bundle.id(),
+                bundle_sha256: hex(&read.sum),
+                installation: read.bundle.epoch(),
+                product: read.bundle.product.clone(),
+                made_at: clock::rfc3339(clock::wall_micros()),
+                counts: Default::default(),
+                delivered: Addresses::default(),
+                refused: Default::default(),
+                waiting: Addresses::default(),
+            };
+            let mut unpacker = Unpacker::open(bundle, false).map_err(error)?;
+            let (mut origins, mut is_known) = (Origins::default(), false);
+            while let Some(block) = unpacker.next().map_err(error)? {
+                if origins.meet(&block).map_err(error)?.is_some() {
+                    is_known |= imports.events(&block) != 0;
+                    let fate = engine.spool.fates.of(&block);
+                    let delivered = fate.delivered & block.all();
+                    let refused = fate.refused & block.all() & !delivered;
+                    receipt.delivered.add(&block, delivered);
+                    add_refused(&mut receipt, &block, refused, &reasons);
+                    receipt.waiting.add(&block, block.all() & !delivered & !refused);
+                }
+            }
+            if is_known { Ok(receipt) } else { Err(never()) }
+        })?;
         receipt.count();
         let bytes = receipt.to_bytes(self.signing.key.as_ref());
         let written = bytes.and_then(|bytes| fs::replace(&out, &bytes));
@@ -127,38 +124,28 @@ impl Admin {
         let unknown =
             || wrong("it is for a bundle that was not exported here, or was forgotten long ago".into());
         let installation = self.existing().ok_or_else(unknown)?;
-        let mut engine = self.looking(installation)?;
-        let found = engine.spool.exports.get(receipt.bundle).cloned();
-        let checked = found.ok_or_else(unknown).and_then(|export| match &export {
-            export if export.epoch != receipt.installation => {
-                Err(wrong("it is for another installation".into()))
+        self.holding(installation, |engine| {
+            let mut export = engine.spool.exports.get(receipt.bundle).cloned().ok_or_else(unknown)?;
+            if export.epoch != receipt.installation {
+                return Err(wrong("it is for another installation".into()));
             }
-            export if export.sha256 != receipt.bundle_sha256 => {
-                Err(wrong("it is for another bundle of the same id".into()))
+            if export.sha256 != receipt.bundle_sha256 {
+                return Err(wrong("it is for another bundle of the same id".into()));
             }
-            _ => Ok(export),
-        });
-        let mut export = match checked {
-            Ok(export) => export,
-            Err(error) => {
-                engine.close(Duration::ZERO)?;
-                return Err(error);
+            let delivered = export.waiting.take(&receipt.delivered);
+            let refused = export.waiting.take(&receipt.all_refused());
+            let is_news = !delivered.is_empty() || !refused.is_empty();
+            if is_news {
+                export.delivered.add_all(&delivered);
+                export.refused.add_all(&refused);
+                let written = engine.spool.exports.write(export);
+                written.map_err(|error| Error::io("write in", &installation.exports(), error))?;
             }
-        };
-        let delivered = export.waiting.take(&receipt.delivered);
-        let refused = export.waiting.take(&receipt.all_refused());
-        let is_news = !delivered.is_empty() || !refused.is_empty();
-        if is_news {
-            export.delivered.add_all(&delivered);
-            export.refused.add_all(&refused);
-            let written = engine.spool.exports.write(export);
-            written.map_err(|error| Error::io("write in", &installation.exports(), error))?;
-        }
-        wait_for_writers(installation)?;
-        // Also when it says nothing new: whoever read it before may have died before this.
-        engine.spool.settle_ended(&mut engine.intake)?;
-        engine.close(Duration::ZERO)?;
-        Ok(Receipted { is_news, ..Receipted::of(&receipt) })
+            wait_for_writers(installation)?;
+            // Also when it says nothing new: whoever read it before may have died before this.
+            engine.spool.settle_ended(&mut engine.intake)?;
+            Ok(Receipted { is_news, ..Receipted::of(&receipt) })
+        })
     }
 }
 

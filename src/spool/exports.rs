@@ -25,6 +25,7 @@ use crate::sum::{seal, unseal};
 /// What is known of one bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Export {
+    /// Whoever changes the record changes the version of the ledger too, by which older ones know to keep out.
     pub(crate) version: u32,
     pub(crate) bundle: Uuid,
     /// The bundle's own sum, in hexadecimal.

@@ -32,6 +32,7 @@ pub(crate) struct Imports {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
+    /// Whoever changes the record changes the version of the ledger too, by which older ones know to keep out.
     version: u32,
     known: BTreeMap<JournalId, Known>,
     /// Names of journals that are on their way.

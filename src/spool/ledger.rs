@@ -205,11 +205,15 @@ impl Ledger {
         serde_json::from_str(json).map(Some).map_err(parse)
     }
 
-    /// Replaces the ledger on disk, durably.
+    /// Replaces the ledger on disk, durably. That is for who holds the spool.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        fs::replace(path, self.text()?.as_bytes())
+    }
+
+    /// Its file's text.
+    pub(crate) fn text(&self) -> io::Result<String> {
         let json = serde_json::to_string(self).map_err(io::Error::other)?;
-        let text = format!("{json}\n{}\n", sum_line(&json));
-        fs::replace(path, text.as_bytes())
+        Ok(format!("{json}\n{}\n", sum_line(&json)))
     }
 }
 

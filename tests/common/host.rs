@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, IoSlice, Lines, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::LazyLock;
 
 use milepost::{Client, EnqueueError, Event, Product};
 use serde_json::json;
 
-use super::{Home, LONG, wait_until};
+use super::{Home, LONG, process_of, wait_until};
 
 /// Text that LZ4 does not shrink, the same in each run.
 pub(crate) struct Noise(pub(crate) u64);
@@ -27,9 +27,10 @@ impl Noise {
     }
 }
 
-/// The body of the test `worker` that each file with workers has: does what each line of its standard input says,
-/// and answers each. Its client begins with the first line.
-pub(crate) fn serve() {
+/// Does what each line of its standard input says, and answers each. Its client begins with the first line.
+#[test]
+#[ignore = "a process that other tests start"]
+fn worker() {
     let Ok(product) = std::env::var("WORKER_PRODUCT") else { return };
     log::set_logger(&ToStandardError).unwrap();
     log::set_max_level(log::LevelFilter::Warn);
@@ -110,12 +111,10 @@ impl Worker {
 
     /// One whose client begins with what it is first told.
     pub(crate) fn spawn(home: &Home, endpoint: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .env_clear()
+        let mut process = process_of(module_path!(), "worker")
             .env("HOME", home.path())
             .env("WORKER_PRODUCT", home.product_file())
             .env("WORKER_ENDPOINT", endpoint)
-            .args(["worker", "--exact", "--ignored", "--nocapture"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -260,6 +260,19 @@ pub(crate) fn finish(command: &mut Command, input: &str) -> Done {
     }
 }
 
+/// A process, with a clean environment, in which a test runs alone. `module` is its `module_path!()`.
+pub(crate) fn process_of(module: &str, test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env_clear().args(arguments_of(module, test));
+    command
+}
+
+/// What a test program is to be called with to run one test alone, also one that is ignored.
+pub(crate) fn arguments_of(module: &str, test: &str) -> [String; 4] {
+    let path = module.split_once("::").map_or(test.into(), |(_, module)| format!("{module}::{test}"));
+    [path, "--exact".into(), "--include-ignored".into(), "--nocapture".into()]
+}
+
 /// Runs the body of the test `name` in a process of its own, with a clean environment: a host that sets `CI`
 /// would make the client refuse, and threads of other tests share the environment.
 pub(crate) fn in_a_clean_process(name: &str, body: impl FnOnce()) {
@@ -267,8 +280,10 @@ pub(crate) fn in_a_clean_process(name: &str, body: impl FnOnce()) {
     if std::env::var_os(MARK).is_some() {
         return body();
     }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.env_clear().env(MARK, "1").args([name, "--exact", "--include-ignored", "--nocapture"]);
+    // Whoever defines the body says which module the test is in.
+    let (function, _closure) = std::any::type_name_of_val(&body).rsplit_once("::").unwrap();
+    let mut command = process_of(function.rsplit_once("::").unwrap().0, name);
+    command.env(MARK, "1");
     // What says where tools are, and whether a test may do without.
     let kept = ["PATH", REQUIRED].into_iter();
     command.envs(kept.filter_map(|name| Some((name, std::env::var_os(name)?))));

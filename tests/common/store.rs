@@ -29,17 +29,24 @@ pub(crate) fn open(path: &Path) -> sled::Db {
         match config(path).open() {
             Ok(db) => return db,
             // Its lock lives on for some milliseconds after whoever had it.
-            Err(error) if std::time::Instant::now() > deadline => panic!("{error}"),
+            Err(error) if std::time::Instant::now() > deadline => panic!("{}: {error}", path.display()),
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     }
 }
 
-/// Lets the stores of a home grow over the size at which milepost writes one anew, with nothing more in them.
+/// The store that the ledger of a home names, if there is one: whoever was killed may have left the half of another.
+fn named(home: &Home) -> Option<PathBuf> {
+    let ledger = std::fs::read_to_string(home.telemetry().join("ledger")).ok()?;
+    let ledger: serde_json::Value = serde_json::from_str(ledger.lines().next()?).unwrap();
+    stores(home).into_iter().find(|(number, _)| ledger["store"] == *number).map(|(_, path)| path)
+}
+
+/// Lets the store of a home grow over the size at which milepost writes one anew, with nothing more in it.
 ///
 /// sled cuts off what is free at the end when it opens a store, so something has to stand there.
 pub(crate) fn fatten(home: &Home) {
-    for (_, path) in stores(home) {
+    if let Some(path) = named(home) {
         let is_fat = (1..20).any(|round| {
             let db = open(&path);
             let keys =

@@ -1,18 +1,16 @@
 //! A worker in a process of its own, to be killed: it enqueues numbered events for ever, and tells what is synced.
-//!
-//! A test that starts one has an ignored test `worker` that calls [`body`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Lines};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 use milepost::{Client, Event, Product};
 
 use super::receiver;
-use super::{Home, LONG, dice};
+use super::{Home, LONG, dice, process_of};
 
 /// Numbers that one worker has to itself.
 pub(crate) const A_LIFE: u64 = 10_000_000;
@@ -39,8 +37,9 @@ pub(crate) enum Does {
     DeliverAloud,
 }
 
-/// What the ignored test `worker` of a test's file calls.
-pub(crate) fn body() {
+#[test]
+#[ignore = "a process that other tests start"]
+fn worker() {
     let Some(from) = variable::<u64>("WORKER_FROM") else { return };
     let does = variable::<String>("WORKER_DOES").unwrap();
     log::set_logger(&Said).unwrap();
@@ -116,14 +115,12 @@ impl Worker {
     pub(crate) fn start(home: &Home, life: u64, endpoint: &str, does: Does) -> Self {
         let said = home.path().join("said");
         let from = life * A_LIFE;
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .env_clear()
+        let mut child = process_of(module_path!(), "worker")
             .env("HOME", home.path())
             .env("WORKER_FROM", from.to_string())
             .env("WORKER_PRODUCT", home.product_file())
             .env("WORKER_ENDPOINT", endpoint)
             .env("WORKER_DOES", format!("{does:?}"))
-            .args(["worker", "--exact", "--ignored", "--nocapture"])
             .stdout(Stdio::piped())
             .stderr(std::fs::OpenOptions::new().create(true).append(true).open(&said).unwrap())
             .spawn()

@@ -12,7 +12,7 @@ use milepost::{Client, Event, FlushReport, Product};
 
 use crate::common::dice::Dice;
 use crate::common::receiver::{self, Receiver, Reply};
-use crate::common::{Home, LONG, finish};
+use crate::common::{Home, LONG, arguments_of, finish, process_of};
 
 /// What stands before a promise on the driver's standard output.
 pub(crate) const PROMISE: &str = "promise: ";
@@ -89,7 +89,7 @@ impl Scenario {
             Self::Rewrite => ("rewrite", 0),
             Self::Gap => ("gap", 0),
         };
-        let mut command = this_test("driver");
+        let mut command = process_of(module_path!(), "driver");
         command
             .env("HOME", home.path())
             .env("TMPDIR", home.path())
@@ -99,13 +99,6 @@ impl Scenario {
             .env("DRIVER_ENDPOINT", endpoint);
         command
     }
-}
-
-/// Runs one of the functions below in a process of its own.
-fn this_test(name: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([&format!("scenario::{name}"), "--exact", "--ignored", "--nocapture"]);
-    command
 }
 
 #[test]
@@ -296,8 +289,12 @@ impl Driver {
 
     /// A process dies, and another one goes on while the receiver is down.
     fn die_at(&mut self, step: usize) {
-        let mut mortal = this_test("mortal");
-        mortal.env("MORTAL_STEP", step.to_string()).env("MORTAL_FIRST", self.number.to_string());
+        // What the driver was told holds for it as well.
+        let mut mortal = Command::new(std::env::current_exe().unwrap());
+        mortal
+            .args(arguments_of(module_path!(), "mortal"))
+            .env("MORTAL_STEP", step.to_string())
+            .env("MORTAL_FIRST", self.number.to_string());
         let died = mortal.status().unwrap();
         assert_eq!(died.signal(), Some(6), "step {step}: {died:?}");
         self.number += MORTAL_EVENTS;
