@@ -4,7 +4,8 @@ use std::fmt::{Display, Write};
 use std::path::Path;
 
 /// Colours that stay apart for most eyes, by Okabe and Ito.
-pub(crate) const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444"];
+pub(crate) const COLOURS: [&str; 7] =
+    ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444"];
 
 pub(crate) const GRID: &str = "#dddddd";
 

@@ -33,7 +33,8 @@ pub fn print(rows: &[Row]) {
     );
     println!("|{}", " --- |".repeat(14));
     for row in rows {
-        let kept = row.kept.as_ref().map_or_else(|| ["-"; 5].map(String::from), kept);
+        let kept =
+            row.kept.as_ref().map_or_else(|| ["-", "-", "-", "what waits", "-"].map(String::from), kept);
         println!(
             "| {} | {} | {} | {} |",
             row.kind.name,

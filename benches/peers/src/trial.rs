@@ -128,7 +128,8 @@ impl Trial {
         child.stdout.take().ok_or("it was piped")?.read_to_string(&mut said)?;
         child.stderr.take().ok_or("it was piped")?.read_to_string(&mut complaint)?;
         if !is_well {
-            return Err(complaint.lines().last().unwrap_or("it was killed").into());
+            let complaint = complaint.lines().last().unwrap_or("it was killed");
+            return Err(complaint.replace(&*directory.to_string_lossy(), "DIRECTORY").into());
         }
         Ok(serde_json::from_str(said.lines().last().unwrap_or_default())?)
     }

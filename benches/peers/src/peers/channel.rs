@@ -5,9 +5,11 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use ::milepost::Event;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
-use super::milepost::event;
+use super::milepost::events;
+use crate::event::DIFFERENT;
 use crate::peer::{Peer, Result};
 
 /// As many as milepost's own.
@@ -17,8 +19,8 @@ const CAPACITY: usize = 16_384;
 const POLL_EVERY: Duration = Duration::from_millis(2);
 
 struct Channel {
-    sender: Sender<::milepost::Event>,
-    event: ::milepost::Event,
+    sender: Sender<Event>,
+    events: Vec<Event>,
 }
 
 pub fn polled(_: &Path) -> Result<Box<dyn Peer>> {
@@ -37,15 +39,15 @@ pub fn parked(_: &Path) -> Result<Box<dyn Peer>> {
     start(|receiver| receiver.iter().for_each(|event| drop(black_box(event))))
 }
 
-fn start(consume: impl Fn(Receiver<::milepost::Event>) + Send + 'static) -> Result<Box<dyn Peer>> {
+fn start(consume: impl Fn(Receiver<Event>) + Send + 'static) -> Result<Box<dyn Peer>> {
     let (sender, receiver) = bounded(CAPACITY);
     thread::spawn(move || consume(receiver));
-    Ok(Box::new(Channel { sender, event: event() }))
+    Ok(Box::new(Channel { sender, events: events() }))
 }
 
 impl Peer for Channel {
-    fn enqueue(&mut self, _: u64) -> bool {
-        self.sender.try_send(self.event.clone()).is_ok()
+    fn enqueue(&mut self, number: u64) -> bool {
+        self.sender.try_send(self.events[(number % DIFFERENT) as usize].clone()).is_ok()
     }
 
     fn flush(&mut self) {

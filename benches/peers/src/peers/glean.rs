@@ -7,7 +7,7 @@ use ::glean::private::EventMetric;
 use ::glean::traits::ExtraKeys;
 use ::glean::{ClientInfoMetrics, CommonMetricData, ConfigurationBuilder, Lifetime};
 
-use crate::event::{NAME, PROPERTIES};
+use crate::event::{KEYS, NAME, Properties, properties};
 use crate::peer::{Peer, Result};
 
 const CATEGORY: &str = "peers";
@@ -15,14 +15,13 @@ const CATEGORY: &str = "peers";
 struct Glean(EventMetric<Extra>);
 
 /// What its generator makes of a declaration, but with values that stand there already.
-struct Extra;
+struct Extra(Properties);
 
 impl ExtraKeys for Extra {
-    const ALLOWED_KEYS: &'static [&'static str] =
-        &["region", "work_pool", "state", "runtime", "trigger", "integration"];
+    const ALLOWED_KEYS: &'static [&'static str] = &KEYS;
 
     fn into_ffi_extra(self) -> HashMap<String, String> {
-        PROPERTIES.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        self.0.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
     }
 }
 
@@ -40,13 +39,16 @@ pub fn open(directory: &Path) -> Result<Box<dyn Peer>> {
     let configuration =
         ConfigurationBuilder::new(true, directory, "milepost-peers").with_uploader(Down).build();
     ::glean::initialize(configuration, ClientInfoMetrics::unknown());
-    Ok(Box::new(Glean(EventMetric::new(CommonMetricData {
+    let mut glean = Glean(EventMetric::new(CommonMetricData {
         name: NAME.into(),
         category: CATEGORY.into(),
         send_in_pings: vec!["events".into()],
         lifetime: Lifetime::Ping,
         ..Default::default()
-    }))))
+    }));
+    // It starts in a thread of its own, and keeps a thousand calls at most until it has.
+    glean.flush();
+    Ok(Box::new(glean))
 }
 
 /// Those that wait for their ping, and those in pings that wait for the uploader. Opened by glean itself they would
@@ -63,8 +65,8 @@ pub fn count(directory: &Path) -> Result<u64> {
 }
 
 impl Peer for Glean {
-    fn enqueue(&mut self, _: u64) -> bool {
-        self.0.record(Extra);
+    fn enqueue(&mut self, number: u64) -> bool {
+        self.0.record(Extra(*properties(number)));
         true
     }
 

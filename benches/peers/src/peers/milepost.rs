@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use ::milepost::{Client, Event, Mode, Product};
 
-use crate::event::{NAME, PROPERTIES};
+use crate::event::{DIFFERENT, NAME, properties};
 use crate::peer::{Peer, Result};
 
 const WAIT: Duration = Duration::from_secs(30);
 
 struct Milepost {
     client: Client,
-    event: Event,
+    events: Vec<Event>,
     taken: u64,
 }
 
@@ -20,8 +20,12 @@ fn product() -> Product {
     Product::new("milepost-peers", env!("CARGO_PKG_VERSION")).quota_bytes(1 << 32).quota_events(1 << 32)
 }
 
-pub fn event() -> Event {
-    PROPERTIES.into_iter().fold(Event::new(NAME), |event, (key, value)| event.with(key, value))
+/// Built beforehand: what is timed is a copy of one.
+pub fn events() -> Vec<Event> {
+    let event = |number| {
+        properties(number).iter().fold(Event::new(NAME), |event, (key, value)| event.with(key, *value))
+    };
+    (0..DIFFERENT).map(event).collect()
 }
 
 pub fn open(directory: &Path) -> Result<Box<dyn Peer>> {
@@ -29,7 +33,7 @@ pub fn open(directory: &Path) -> Result<Box<dyn Peer>> {
     if !client.is_collecting() {
         return Err(client.reason().into());
     }
-    Ok(Box::new(Milepost { client, event: event(), taken: 0 }))
+    Ok(Box::new(Milepost { client, events: events(), taken: 0 }))
 }
 
 pub fn count(directory: &Path) -> Result<u64> {
@@ -38,8 +42,8 @@ pub fn count(directory: &Path) -> Result<u64> {
 }
 
 impl Peer for Milepost {
-    fn enqueue(&mut self, _: u64) -> bool {
-        let is_taken = self.client.try_enqueue(self.event.clone()).is_ok();
+    fn enqueue(&mut self, number: u64) -> bool {
+        let is_taken = self.client.try_enqueue(self.events[(number % DIFFERENT) as usize].clone()).is_ok();
         self.taken += u64::from(is_taken);
         is_taken
     }

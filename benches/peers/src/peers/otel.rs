@@ -7,7 +7,7 @@ use opentelemetry::logs::{LogRecord, Logger, LoggerProvider};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter, SdkLogger, SdkLoggerProvider};
 
-use crate::event::{NAME, PROPERTIES};
+use crate::event::{NAME, properties};
 use crate::peer::{Peer, Result};
 
 /// What it holds by default; what is more it drops, and tells nobody but its own log.
@@ -38,14 +38,14 @@ impl LogExporter for Nowhere {
 }
 
 impl Peer for Sdk {
-    fn enqueue(&mut self, _: u64) -> bool {
+    fn enqueue(&mut self, number: u64) -> bool {
         if self.emitted - self.exported.load(Relaxed) >= CAPACITY {
             return false;
         }
         let mut record = self.logger.create_log_record();
         record.set_event_name(NAME);
         record.set_timestamp(SystemTime::now());
-        record.add_attributes(PROPERTIES);
+        record.add_attributes(*properties(number));
         self.logger.emit(record);
         self.emitted += 1;
         true

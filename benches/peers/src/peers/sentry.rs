@@ -7,7 +7,7 @@ use ::sentry::protocol::Event;
 use ::sentry::transports::{StdTransportThread, StdTransportThreadOptions};
 use ::sentry::{Client, ClientOptions, Envelope, Transport};
 
-use crate::event::{NAME, PROPERTIES};
+use crate::event::{NAME, properties};
 use crate::peer::{Peer, Result};
 
 /// What its transport holds by default; what is more it drops, and tells nobody but the receiver.
@@ -51,11 +51,11 @@ impl Transport for Nowhere {
 }
 
 impl Peer for Sentry {
-    fn enqueue(&mut self, _: u64) -> bool {
+    fn enqueue(&mut self, number: u64) -> bool {
         if self.captured - self.sent.load(Relaxed) >= CAPACITY {
             return false;
         }
-        let tags = PROPERTIES.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        let tags = properties(number).map(|(key, value)| (key.into(), value.into())).into();
         self.client.capture_event(Event { message: Some(NAME.into()), tags, ..Event::default() }, None);
         self.captured += 1;
         true

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
 use tracing_appender::rolling::{self, RollingFileAppender};
 
-use crate::event::{NAME, PROPERTIES as P};
+use crate::event::{NAME, properties};
 use crate::peer::{Peer, Result};
 
 const FILE: &str = "events.log";
@@ -39,14 +39,15 @@ pub fn count(directory: &Path) -> Result<u64> {
 impl Peer for Lines {
     fn enqueue(&mut self, number: u64) -> bool {
         let dropped = self.dropped.dropped_lines();
+        let values = properties(number).map(|(_, value)| value);
         ::tracing::info!(
             id = number,
-            region = P[0].1,
-            work_pool = P[1].1,
-            state = P[2].1,
-            runtime = P[3].1,
-            trigger = P[4].1,
-            integration = P[5].1,
+            region = values[0],
+            work_pool = values[1],
+            state = values[2],
+            runtime = values[3],
+            trigger = values[4],
+            flow_run = values[5],
             NAME
         );
         let is_taken = self.dropped.dropped_lines() == dropped;
