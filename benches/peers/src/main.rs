@@ -1,6 +1,6 @@
 //! What does an event cost its caller, and what becomes of it, with milepost and with what else one could take?
 //!
-//! Every peer gets the same event: six short properties, 163 bytes in bincode. Every trial is a process of its own
+//! Every peer gets the same events: six short properties, 163 bytes in bincode. Every trial is a process of its own
 //! with a directory of its own beside this program. What a peer is and how it is set up stands in `peer.rs` and is
 //! printed below the table.
 //!
@@ -59,14 +59,20 @@ fn compare(chosen: &[&str]) -> Result<()> {
         |kind: &&Kind| chosen.is_empty() || chosen.iter().any(|name| kind.name.starts_with(**name));
 
     table::print_machine()?;
-    let mut rows = Vec::new();
+    let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for kind in KINDS.iter().filter(is_chosen) {
         eprintln!("{}", kind.name);
-        rows.push(trial::run(kind, time, kills).map_err(|error| format!("{}: {error}", kind.name))?);
+        match trial::run(kind, time, kills) {
+            Ok(row) => rows.push(row),
+            Err(error) => failures.push(format!("{}: {error}", kind.name)),
+        }
     }
     table::print(&rows);
     if !is_quick && chosen.is_empty() {
         plot::draw(&rows)?;
     }
-    Ok(())
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(failures.join("; ").into()),
+    }
 }

@@ -42,7 +42,7 @@ pub const KINDS: [Kind; 18] = [
     },
     Kind {
         name: "channel, polled",
-        does: "`try_send` of the event that milepost is given to a bounded crossbeam channel, whose consumer looks \
+        does: "`try_send` of what milepost is given (boxed, since it is over 118 bytes) to a bounded crossbeam channel, whose consumer looks \
                every 2 ms and throws it away",
         open: channel::polled,
         count: None,
@@ -105,7 +105,7 @@ pub const KINDS: [Kind; 18] = [
     },
     Kind {
         name: "yaque",
-        does: "`try_send`, default settings: two writes an event, nothing is ever synced",
+        does: "`try_send`, default settings: a write an event, nothing is ever synced",
         open: yaque::open,
         count: Some(yaque::count),
     },
@@ -145,7 +145,8 @@ pub const KINDS: [Kind; 18] = [
     Kind {
         name: "glean",
         does: "`EventMetric::record`, default settings, with an uploader that fails: a line of JSON an event, and a \
-               ping every 500; written by a thread, never synced",
+               ping every 500; written by a thread, never synced; what it has not written yet is in memory, without a \
+               limit",
         open: glean::open,
         count: Some(glean::count),
     },

@@ -13,7 +13,7 @@ const TOP: f64 = 64.0;
 pub fn draw(rows: &[Row]) -> io::Result<()> {
     let bottom = TOP + ROW * rows.len() as f64;
     let mut svg = Svg::new(900.0, bottom + 30.0);
-    let time = Axis { values: (10.0, 1e7), pixels: (160.0, 880.0), is_log: true };
+    let time = Axis { values: (10.0, 1e8), pixels: (160.0, 870.0), is_log: true };
 
     svg.text((20.0, 20.0), "start", "what handing over one event costs its caller: p50, p99 and p99.9");
     for (number, pace) in ["one event every 20 us", "back to back"].into_iter().enumerate() {
@@ -21,7 +21,7 @@ pub fn draw(rows: &[Row]) -> io::Result<()> {
         svg.dot((x, 38.0), 4.0, COLOURS[number]);
         svg.text((x + 10.0, 42.0), "start", pace);
     }
-    for power in 1..=7 {
+    for power in 1..=8 {
         let value = 10u64.pow(power);
         let x = time.at(value as f64);
         svg.line([(x, TOP - 8.0), (x, bottom)], GRID, 1.0);

@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use crate::child::Call;
-use crate::peer::Result;
+use crate::child::{Call, Rate};
+use crate::peer::{NOTHING, Result};
 use crate::trial::{Kept, Row, Second};
 
 /// What the figures depend on.
@@ -33,15 +33,10 @@ pub fn print(rows: &[Row]) {
     );
     println!("|{}", " --- |".repeat(14));
     for row in rows {
-        let kept =
-            row.kept.as_ref().map_or_else(|| ["-", "-", "-", "what waits", "-"].map(String::from), kept);
-        println!(
-            "| {} | {} | {} | {} |",
-            row.kind.name,
-            call(&row.paced),
-            call(&row.bursts),
-            kept.join(" | ")
-        );
+        let waits = if row.kind.name == NOTHING { "-" } else { "what waits" };
+        let kept = row.kept.as_ref().map_or_else(|| ["-", "-", "-", waits, "-"].map(String::from), kept);
+        let (paced, bursts, kept) = (call(&row.paced), call(&row.bursts), kept.join(" | "));
+        println!("| {} | {paced} | {bursts} | {kept} |", row.kind.name);
     }
     println!();
     for row in rows {
@@ -64,7 +59,7 @@ fn kept(kept: &Kept) -> [String; 5] {
         Second::Refused(_) => "no".to_owned(),
         Second::Loses(events) => format!("opens, loses {events} of 300"),
     };
-    let rate = |rate: &crate::child::Rate| count(rate.events as f64 / rate.seconds);
+    let rate = |rate: &Rate| count(rate.events as f64 / rate.seconds);
     let synced = kept.synced.as_ref().map_or("-".to_owned(), rate);
     [rate(&kept.flushed), synced, format!("{:.0}", kept.bytes_an_event), lost, second]
 }
