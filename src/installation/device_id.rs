@@ -54,19 +54,7 @@ pub(super) fn read_or_make(directory: &Path) -> io::Result<String> {
     let id = Uuid::new_v4().hyphenated().to_string();
     // Bytes, then name, then directory: a journal must not outlive the id that it was collected under.
     let hidden = write_hidden(directory, &id)?;
-    let made = match std::fs::hard_link(&hidden, &path) {
-        // Somebody was faster, or what stands there is unreadable.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match read(&path) {
-            Ok(Some(theirs)) => Ok(theirs),
-            _ => std::fs::rename(&hidden, &path).map(|()| id),
-        },
-        linked => linked.map(|()| id),
-    };
-    // It has done its work, or is of no use; when it was renamed it is no longer there.
-    let _ = std::fs::remove_file(&hidden);
-    let id = made?;
-    fs::sync_directory(directory)?;
-    Ok(id)
+    fs::place_first(&hidden, &path, id, || read(&path))
 }
 
 /// Replaces the id by a random one. `None` where there is none, or what stands there is none.

@@ -128,6 +128,32 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     sync_directory(directory)
 }
 
+/// Gives a file that was written under a hidden name its place, unless something that can be read stands there: of
+/// several who do so at once all have the first one's. What cannot be read is replaced; whose comes last stays.
+pub(crate) fn place_first<T>(
+    hidden: &Path,
+    path: &Path,
+    ours: T,
+    read: impl FnOnce() -> io::Result<Option<T>>,
+) -> io::Result<T> {
+    let placed = match std::fs::hard_link(hidden, path) {
+        Ok(()) => Ok(ours),
+        // Whoever was faster may have cleared ours away, too.
+        Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+            match read() {
+                Ok(Some(theirs)) => Ok(theirs),
+                _ => std::fs::rename(hidden, path).map(|()| ours),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    // It has done its work, or is of no use; when it was renamed it is no longer there.
+    let _ = std::fs::remove_file(hidden);
+    let placed = placed?;
+    path.parent().map_or(Ok(()), sync_directory)?;
+    Ok(placed)
+}
+
 /// Whether others than its owner can read a file.
 pub(crate) fn is_open_to_others(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| sys::mode(&found) & 0o077 != 0)

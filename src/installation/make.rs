@@ -139,4 +139,24 @@ mod tests {
         assert_eq!(names(), [installation.directory().to_owned()]);
         assert_eq!(installation.device_id().unwrap().as_deref(), Some("mine"));
     }
+
+    /// Whoever opens the spool clears away what killed ones left of ids, and may meet somebody who is just making his.
+    #[test]
+    fn whoever_makes_the_id_while_hidden_ones_are_cleared_away_has_the_one_that_stands() {
+        let home = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let installation = Installation::new(home.path().join(round.to_string()));
+            installation.create().unwrap();
+            let make = || {
+                let id = installation.device_id_or_new().unwrap();
+                installation.finish_erasing(&id).unwrap();
+                id
+            };
+            let made: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(made.iter().all(|id| *id == made[0]), "{made:?}");
+        }
+    }
 }

@@ -55,19 +55,7 @@ impl Session {
         let session = Self::new(epoch);
         let hidden = path.with_file_name(format!(".session-{}", Uuid::new_v4().simple()));
         fs::write_new(&hidden, &serde_json::to_vec(&session)?)?;
-        let made = match std::fs::hard_link(&hidden, path) {
-            // Somebody was faster, or what stands there is none, or none any more.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Self::read(path, epoch)? {
-                Some(theirs) => Ok(theirs),
-                // Whose comes last stays, and is read the next time by all.
-                None => std::fs::rename(&hidden, path).map(|()| session),
-            },
-            linked => linked.map(|()| session),
-        };
-        let _ = fs::remove(&hidden);
-        let made = made?;
-        path.parent().map_or(Ok(()), fs::sync_directory)?;
-        Ok(made)
+        fs::place_first(&hidden, path, session, || Self::read(path, epoch))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::Carrier;
-use crate::limits::RECORD_BYTES_MAX;
+use crate::limits::{OWNER_WAIT_EVERY, RECORD_BYTES_MAX};
 use crate::product::Mode;
 use crate::spool::{Imports, Step, reached};
 use crate::sum::{Sum, hex};
@@ -115,8 +115,10 @@ impl Admin {
         let beside = file.with_file_name(format!("{name}.milepost"));
         let old = file.with_file_name(format!(".{name}.milepost-old"));
         let remove = |path: &Path| fs::remove_tree(path).map_err(|error| Error::io("remove", path, error));
-        if let Some(reason) = self.refusal() {
+        if self.is_refused() {
             remove(&beside)?;
+        }
+        if let Some(reason) = self.refusal() {
             return Err(Error::new(ErrorKind::Refused, reason));
         }
         let read = verify(&file).map_err(|error| bundle_error(&file, error))?;
@@ -133,15 +135,26 @@ impl Admin {
         let flush = self.flush(timeout, progress)?;
         let receipt = self.receipt(&file, &receipt)?;
         let is_over = flush.is_complete() && receipt.waiting == 0;
-        let refusal = self.refusal().filter(|_| !is_over);
-        if is_over || refusal.is_some() {
+        let is_refused = self.is_refused();
+        if is_over || is_refused {
             std::fs::rename(&beside, &old).map_err(|error| Error::io("remove", &beside, error))?;
             reached(Step::SpoolHidden);
             remove(&old)?;
         }
-        match refusal {
+        match self.refusal().filter(|_| is_refused && !is_over) {
             Some(reason) => Err(Error::new(ErrorKind::Refused, reason)),
             None => Ok(Delivered { flush, receipt }),
+        }
+    }
+
+    /// Whether the installation's no holds. One that is just being written is waited for.
+    fn is_refused(&self) -> bool {
+        loop {
+            let state = self.settings.watch.look_closely();
+            if !state.is_settling {
+                return state.is_refused;
+            }
+            std::thread::sleep(clock::wait(OWNER_WAIT_EVERY));
         }
     }
 }
