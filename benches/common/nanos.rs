@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+/// A minute: nothing that is timed takes longer.
+const NANOS_MAX: u64 = 60_000_000_000;
+
 /// Nanoseconds, to three digits.
 pub(crate) struct Nanos(Histogram<u64>);
 
 impl Nanos {
     pub(crate) fn new() -> Self {
-        Self(Histogram::new(3).expect("three digits are allowed"))
+        Self(Histogram::new_with_bounds(1, NANOS_MAX, 3).expect("these bounds are allowed"))
     }
 
     pub(crate) fn record(&mut self, took: Duration) {
