@@ -11,6 +11,8 @@ pub(crate) struct Receiver {
     pub(crate) url: String,
     /// Requests that were read.
     pub(crate) requests: Arc<AtomicU64>,
+    /// Bytes of their bodies.
+    pub(crate) bytes: Arc<AtomicU64>,
 }
 
 impl Receiver {
@@ -27,15 +29,15 @@ impl Receiver {
     fn start(answers: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}/v1/logs", listener.local_addr().expect("it has an address"));
-        let requests = Arc::new(AtomicU64::new(0));
-        let counted = requests.clone();
+        let (requests, bytes) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+        let counted = (requests.clone(), bytes.clone());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let counted = counted.clone();
-                thread::spawn(move || serve(stream, answers, &counted));
+                thread::spawn(move || serve(stream, answers, &counted.0, &counted.1));
             }
         });
-        Self { url, requests }
+        Self { url, requests, bytes }
     }
 }
 
@@ -45,7 +47,7 @@ pub(crate) fn nobody() -> String {
     format!("http://{}/v1/logs", listener.local_addr().expect("it has an address"))
 }
 
-fn serve(mut stream: TcpStream, answers: bool, counted: &AtomicU64) -> Option<()> {
+fn serve(mut stream: TcpStream, answers: bool, requests: &AtomicU64, bytes: &AtomicU64) -> Option<()> {
     let mut reader = BufReader::with_capacity(64 << 10, stream.try_clone().ok()?);
     let mut line = String::new();
     loop {
@@ -66,7 +68,8 @@ fn serve(mut stream: TcpStream, answers: bool, counted: &AtomicU64) -> Option<()
             }
         }
         std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink()).ok()?;
-        counted.fetch_add(1, Ordering::Relaxed);
+        requests.fetch_add(1, Ordering::Relaxed);
+        bytes.fetch_add(length, Ordering::Relaxed);
         if answers {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").ok()?;
         }
