@@ -313,12 +313,17 @@ impl Client {
     ///
     /// A kill of the process loses at most what was enqueued in the last 10 to 100 ms; for more, see
     /// [`Client::sync`].
-    #[inline]
+    #[inline(always)]
     pub fn enqueue(&self, event: Event) {
-        // Whoever is refused pays for one load: the event is not even moved.
-        if !self.inner.channel.is_open() {
-            return;
+        // Whoever is refused pays for one load, and not even for a call.
+        if self.inner.channel.is_open() {
+            self.enqueue_now(event);
         }
+    }
+
+    /// A call of its own, so that the check above stays small enough to stand wherever events are enqueued.
+    #[inline(never)]
+    fn enqueue_now(&self, event: Event) {
         if let Err(EnqueueError::Full(_)) = self.try_enqueue(event) {
             self.inner.channel.counters.refuse(Refusal::Full, 1);
         }
@@ -345,12 +350,13 @@ impl Client {
 
     #[inline]
     fn send(&self, event: Event, time: Option<SystemTime>) -> Result<(), EnqueueError> {
+        // Its slot comes first: an event that is looked at before it stands there is moved once more.
+        let slot = Slot::new(0, Class::Bulk, event);
         let now = self.inner.now_if_open().map_err(EnqueueError::Refused)?;
-        let micros = time.map_or(now, clock::micros);
-        if event.broken_limit().is_some() {
-            return Err(self.refuse_broken(&event));
+        if slot.event.broken_limit().is_some() {
+            return Err(self.refuse_broken(&slot.event));
         }
-        self.inner.channel.send(Slot::new(micros, Class::Bulk, event)).map_err(EnqueueError::Full)
+        self.inner.channel.send(slot.at(time.map_or(now, clock::micros))).map_err(EnqueueError::Full)
     }
 
     /// Reaches a milestone: it is delivered once an installation, whoever reaches it and how often. `milestones.json`

@@ -351,9 +351,18 @@ fn take_varint(rest: &mut &[u8]) -> Option<u64> {
 
 /// Whether `name` can name an event.
 pub(crate) fn is_name(name: &str) -> bool {
-    let ok = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-');
-    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(ok)
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|byte| IN_NAMES[usize::from(byte)])
 }
+
+/// Which bytes a name may have. A table, since the caller of `enqueue` waits for the answer about each of them.
+static IN_NAMES: [bool; 256] = {
+    let (mut may, mut byte) = ([false; 256], 0);
+    while byte < may.len() {
+        may[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'_' | b'.' | b':' | b'-');
+        byte += 1;
+    }
+    may
+};
 
 /// Maps small numbers of either sign to small unsigned ones.
 pub(crate) fn zigzag(number: i64) -> u64 {

@@ -22,14 +22,22 @@ pub(crate) struct Slot {
 
 impl Slot {
     const CLASS_SHIFT: u32 = 62;
+    const MICROS: u64 = (1 << Self::CLASS_SHIFT) - 1;
 
+    #[inline]
     pub(crate) fn new(micros: u64, class: Class, event: Event) -> Self {
-        let micros = micros & ((1 << Self::CLASS_SHIFT) - 1);
-        Self { stamp: micros | u64::from(class.to_byte()) << Self::CLASS_SHIFT, event }
+        Self { stamp: u64::from(class.to_byte()) << Self::CLASS_SHIFT, event }.at(micros)
+    }
+
+    /// The same at another time.
+    #[inline]
+    pub(crate) fn at(mut self, micros: u64) -> Self {
+        self.stamp = self.stamp & !Self::MICROS | micros & Self::MICROS;
+        self
     }
 
     pub(crate) fn micros(&self) -> u64 {
-        self.stamp & ((1 << Self::CLASS_SHIFT) - 1)
+        self.stamp & Self::MICROS
     }
 
     pub(crate) fn class(&self) -> Class {

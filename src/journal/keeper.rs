@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::cut::{Cut, cut};
 use super::directory::{JournalName, oldest};
 use super::loud::Loud;
-use super::usage::{Excess, Meter};
+use super::usage::{Excess, Meter, Usage};
 use crate::block::{DropReason, Epoch};
 use crate::clock;
 use crate::installation::Installation;
@@ -25,11 +25,21 @@ pub(super) struct Keeper {
     refuses: bool,
     /// Whether a journal was begun since.
     has_begun: bool,
+    /// What was measured then, until somebody makes room by it.
+    measured: Option<Usage>,
 }
 
 impl Keeper {
     pub(super) fn new(installation: Installation, quota: Quota) -> Self {
-        Self { installation, quota, meter: Meter::default(), asked_at: None, refuses: false, has_begun: true }
+        Self {
+            installation,
+            quota,
+            meter: Meter::default(),
+            asked_at: None,
+            refuses: false,
+            has_begun: true,
+            measured: None,
+        }
     }
 
     pub(super) fn quota(&self) -> &Quota {
@@ -49,7 +59,9 @@ impl Keeper {
         };
         if due {
             let times = if self.quota.drops == Drops::Newest { 1 } else { QUOTA_TIMES_MAX };
-            self.refuses = self.excess(times).is_some();
+            let usage = self.measure();
+            self.refuses = usage.excess(&self.quota, times).is_some();
+            self.measured = Some(usage);
             (self.asked_at, self.has_begun) = (Some(now), false);
         }
         match self.refuses {
@@ -66,7 +78,8 @@ impl Keeper {
     /// Drops what has waited too long, and the oldest of what is too much, out of some free journals, where nobody
     /// holds the spool and would do it.
     pub(super) fn make_room(&mut self, epoch: Epoch) {
-        let excess = self.excess(1).filter(|_| self.quota.drops == Drops::Oldest);
+        let usage = self.measured.take().unwrap_or_else(|| self.measure());
+        let excess = usage.excess(&self.quota, 1).filter(|_| self.quota.drops == Drops::Oldest);
         let aged = self.free(|name, directory| {
             let before = self.quota.aged_before();
             before.is_some_and(|before| name.has_waited_since(before, directory))
@@ -149,6 +162,10 @@ impl Keeper {
     }
 
     fn excess(&mut self, times: u64) -> Option<Excess> {
-        self.meter.measure(&self.installation, &self.quota).excess(&self.quota, times)
+        self.measure().excess(&self.quota, times)
+    }
+
+    fn measure(&mut self) -> Usage {
+        self.meter.measure(&self.installation, &self.quota)
     }
 }

@@ -215,8 +215,8 @@ impl Format {
     /// Writes the owed events of `parcels` in their order, without a key.
     pub(crate) fn encode(self, parcels: &[Parcel]) -> Encoded {
         match self {
-            Format::Otlp => otlp::encode(parcels, otlp::Request::to_protobuf),
-            Format::OtlpJson => otlp::encode(parcels, otlp::Request::to_json),
+            Format::Otlp => otlp::encode(parcels, otlp::Encoding::Protobuf),
+            Format::OtlpJson => otlp::encode(parcels, otlp::Encoding::Json),
             Format::PrefectEvents => prefect_events::encode(parcels),
             Format::Ndjson => ndjson::encode(parcels),
             Format::Amplitude => amplitude::encode(parcels, ""),

@@ -25,8 +25,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-pub(super) use self::messages::Request;
-use self::messages::{AnyValue, KeyValue, LogRecord, Resource, ResourceLogs, Scope, ScopeLogs};
+pub(super) use self::messages::Encoding;
+use self::messages::{AnyValue, KeyValue, LogRecord, Resource, Scope};
 pub(super) use self::reply::{complaint, verdict};
 use super::Encoded;
 use super::read::{Owed, read};
@@ -42,26 +42,33 @@ const UID: &str = "log.record.uid";
 const ADDRESS: [&str; 3] = ["milepost.journal", "milepost.index", "milepost.count"];
 
 /// SEVERITY_NUMBER_INFO.
-const INFO: i32 = 9;
+const INFO: u8 = 9;
 
-/// Writes the owed events of `parcels`, the request as a whole by `write`.
-pub(super) fn encode(parcels: &[Parcel], write: impl FnOnce(&Request) -> Vec<u8>) -> Encoded {
-    let mut request = Request { resource_logs: Vec::new() };
+/// Writes the owed events of `parcels`.
+pub(super) fn encode(parcels: &[Parcel], encoding: Encoding) -> Encoded {
+    let (mut logs, mut records) = (Vec::new(), Vec::new());
     let mut last: Option<Arc<Origin>> = None;
     let readout = read(parcels, |owed| {
         let is_same = |last: &Arc<Origin>| Arc::ptr_eq(last, owed.origin) || last == owed.origin;
-        if !last.as_ref().is_some_and(is_same) {
-            request.resource_logs.push(resource_logs(owed.origin, Vec::new()));
-            last = Some(owed.origin.clone());
+        if !last.as_ref().is_some_and(is_same)
+            && let Some(before) = last.replace(owed.origin.clone())
+        {
+            put_logs(encoding, &before, &mut records, &mut logs);
         }
-        if let Some(logs) = request.resource_logs.last_mut() {
-            logs.scope_logs[0].log_records.push(log_record(owed));
-        }
+        let mut id = Uuid::encode_buffer();
+        let id = owed.id.hyphenated().encode_lower(&mut id);
+        let mut journal = Uuid::encode_buffer();
+        let journal = owed.address.journal.0.simple().encode_lower(&mut journal);
+        encoding.put_record(&log_record(owed, id, journal), &mut records);
     });
-    Encoded::new(write(&request), readout)
+    if let Some(origin) = last {
+        put_logs(encoding, &origin, &mut records, &mut logs);
+    }
+    Encoded::new(encoding.request(logs), readout)
 }
 
-fn resource_logs(origin: &Origin, log_records: Vec<LogRecord>) -> ResourceLogs {
+/// Appends the records of one origin, and leaves none.
+fn put_logs(encoding: Encoding, origin: &Origin, records: &mut Vec<u8>, logs: &mut Vec<u8>) {
     let os = os_type(&origin.platform);
     let attributes = [
         ("service.name", origin.product.as_str()),
@@ -81,56 +88,39 @@ fn resource_logs(origin: &Origin, log_records: Vec<LogRecord>) -> ResourceLogs {
         ]
     });
     let carried = carried.iter().flatten().map(|(key, value)| (*key, value.as_str()));
-    let texts = attributes
-        .into_iter()
-        .chain(carried)
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| attribute(key, messages::Value::StringValue(value.to_owned())));
+    let texts = attributes.into_iter().chain(carried).filter(|(_, value)| !value.is_empty());
+    let texts = texts.map(|(key, value)| attribute(key, value.into()));
     let flags = [("milepost.ephemeral", origin.ephemeral), ("milepost.container", origin.container)];
-    let flags = flags.into_iter().filter(|(_, flag)| *flag);
-    let flags = flags.map(|(key, flag)| attribute(key, messages::Value::BoolValue(flag)));
-    let attributes = texts.chain(flags).collect();
-    let scope = Scope { name: "milepost".to_owned(), version: origin.library.clone() };
-    ResourceLogs { resource: Resource { attributes }, scope_logs: vec![ScopeLogs { scope, log_records }] }
+    let flags = flags.into_iter().filter(|(_, flag)| *flag).map(|(key, flag)| attribute(key, flag.into()));
+    let resource = Resource { attributes: texts.chain(flags).collect() };
+    let scope = Scope { name: "milepost", version: &origin.library };
+    encoding.put_logs(&resource, &scope, records, logs);
+    records.clear();
 }
 
-fn log_record(owed: Owed<'_>) -> LogRecord {
+fn log_record<'a>(owed: Owed<'a>, id: &'a str, journal: &'a str) -> LogRecord<'a> {
     let mut attributes = Vec::with_capacity(4 + owed.properties.len());
-    attributes.push(attribute(UID, messages::Value::StringValue(hyphenated(owed.id))));
-    let [journal, index, count] = ADDRESS;
-    attributes.push(attribute(journal, messages::Value::StringValue(owed.address.journal.to_string())));
-    attributes.push(attribute(index, messages::Value::IntValue(owed.address.index.into())));
-    let events = owed.journal_events.map(i64::from);
-    attributes.extend(events.map(|events| attribute(count, messages::Value::IntValue(events))));
+    attributes.push(attribute(UID, id.into()));
+    let [journal_key, index, count] = ADDRESS;
+    attributes.push(attribute(journal_key, journal.into()));
+    attributes.push(attribute(index, owed.address.index.into()));
+    attributes.extend(owed.journal_events.map(|events| attribute(count, events.into())));
     // A property of such a name would make two of one event, or one of two.
     let is_ours = |key: &str| key == UID || ADDRESS.contains(&key);
     let properties = owed.properties.into_iter().filter(|(key, _)| !is_ours(key));
-    attributes.extend(properties.map(|(key, value)| attribute(key, any_value(value))));
+    attributes.extend(properties.map(|(key, value)| attribute(key, value)));
     let nanos = owed.time.saturating_mul(1_000);
     LogRecord {
         time_unix_nano: nanos,
         observed_time_unix_nano: nanos,
         severity_number: INFO,
-        event_name: owed.name.to_owned(),
+        event_name: owed.name,
         attributes,
     }
 }
 
-fn attribute(key: &str, value: messages::Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: AnyValue { value: Some(value) } }
-}
-
-fn any_value(value: Value<'_>) -> messages::Value {
-    match value {
-        Value::Bool(flag) => messages::Value::BoolValue(flag),
-        Value::Int(number) => messages::Value::IntValue(number),
-        Value::Float(number) => messages::Value::DoubleValue(number),
-        Value::Text(text) => messages::Value::StringValue(text.into_owned()),
-    }
-}
-
-fn hyphenated(id: Uuid) -> String {
-    id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
+fn attribute<'a>(key: &'a str, value: Value<'a>) -> KeyValue<'a> {
+    KeyValue { key, value: AnyValue(value) }
 }
 
 /// `uname -s` as the conventions spell it.
