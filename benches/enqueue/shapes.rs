@@ -7,10 +7,13 @@ use super::common::{LONG, begin, product, six};
 use super::paces::Enqueue;
 use super::timed::{BACK_TO_BACK, EVERY_20_US, Table};
 
+/// What it is called, and how it is built.
+type Shape = (&'static str, fn(i64) -> Event);
+
 pub(crate) fn run(criterion: &mut Criterion, table: &mut Table) {
     let home = tempfile::tempdir().expect("a temporary directory");
     let client = begin(Client::builder(product()).home(home.path()));
-    let shapes: [(&str, fn(i64) -> Event); 5] = [
+    let shapes: [Shape; 5] = [
         ("no properties", none),
         ("3 properties", three),
         ("3 properties, owned strings", three_owned),

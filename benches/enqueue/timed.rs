@@ -19,17 +19,14 @@ pub(crate) const EVERY_20_US: Pace = ("every 20 us", Duration::from_micros(20));
 pub(crate) type Pace = (&'static str, Duration);
 
 /// Times `call`, which says whether the event was taken, on so many threads at once.
-pub(crate) fn timed<C: FnMut() -> bool>(
+pub(crate) fn timed<C: FnMut() -> bool + Send>(
     criterion: &mut Criterion,
     table: &mut Table,
     (pace, every): Pace,
     name: &str,
     calls_of: &[Mutex<C>],
     is_drained: &(dyn Fn() -> bool + Sync),
-) -> Nanos
-where
-    C: Send,
-{
+) -> Nanos {
     let all = Mutex::new((Nanos::new(), 0));
     let one = |call: &mut C, calls: u64| {
         let (mut nanos, mut refused, mut spent) = (Nanos::new(), 0, Duration::ZERO);
