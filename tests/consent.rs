@@ -24,7 +24,6 @@ server = { url_env = "ACME_URL", path = "settings" }
 
 const NO: &str = "active = \"main\"\n\n[profiles.main]\nACME_TELEMETRY = \"false\"\n";
 
-/// The worker that is stopped and goes on.
 /// Tells what workers said, for whoever reads why a test failed.
 struct Tells<'a>(&'a Home);
 
@@ -403,4 +402,27 @@ fn a_worker_heeds_another_mode_and_what_was_collected_under_local_stays_on_this_
     told.end();
     let status = home.status();
     assert_eq!((&status["delivered"], &status["waiting"]["events"]), (&json!(100), &json!(0)), "{status}");
+}
+
+/// A no that the product's own command said, and that a later yes follows: whoever met it in between has deleted.
+#[test]
+fn every_command_that_a_no_refuses_deletes_what_it_deletes() {
+    let calls: [&[&str]; 5] = [
+        &["enqueue", "job_finished"],
+        &["milestone", "first_job"],
+        &["flush", "--endpoint", "http://127.0.0.1:9/"],
+        &["export", "/dev/null/none"],
+        &["forget", "--yes"],
+    ];
+    for call in calls {
+        let home = Home::with(FILES);
+        home.enqueue(10);
+        std::fs::write(profiles(&home), NO).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        let done = home.milepost(call);
+        let expected = if call[0] == "forget" { 0 } else { 3 };
+        assert_eq!(done.status, expected, "{call:?}: {done:?}");
+        assert!(is_bare(&home), "{call:?}");
+        assert_eq!(home.status()["dropped"]["consent"], 10, "{call:?}");
+    }
 }

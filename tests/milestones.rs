@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::common::host::Worker;
 use crate::common::prefect::{NOTICE, directory, prefect, run};
 use crate::common::receiver::{Receiver, nobody_listens, url};
-use crate::common::{Home, at_once, dice, wait_until};
+use crate::common::{Home, LONG, at_once, dice, finish, in_a_clean_process, wait_until};
 use serde_json::{Value, json};
 
 const FIVE: &str = r#"milestones = ["one", "two", "three", "four", "five"]"#;
@@ -307,4 +307,24 @@ fn who_used_the_product_before_is_told_nothing_and_reaches_nothing() {
             (&json!(0), &json!({"already_reached": 1}))
         );
     }
+}
+
+/// It is reached, once; nobody can send it as one event among others.
+#[test]
+fn a_milestone_cannot_be_enqueued() {
+    let home = five();
+    let done = home.milepost(&["enqueue", "one"]);
+    assert!(done.status == 2 && done.stderr.contains("`milepost milestone one`"), "{done:?}");
+    let done = finish(&mut home.command(&["enqueue", "--stdin"]), "{\"name\": \"one\"}\n");
+    assert!(done.status == 1 && done.stderr.contains("line 1"), "{done:?}");
+    in_a_clean_process("a_milestone_cannot_be_enqueued", || {
+        let home = tempfile::tempdir().unwrap();
+        let product = milepost::Product::new("acme", "1").milestone("first");
+        let client = milepost::Client::builder(product).home(home.path()).build().unwrap();
+        client.enqueue(milepost::Event::new("first"));
+        client.enqueue(milepost::Event::new("other"));
+        client.sync(LONG).unwrap();
+        let stats = client.stats();
+        assert_eq!((stats.accepted, stats.refused[&milepost::Refusal::Undeclared]), (1, 1));
+    });
 }

@@ -26,6 +26,8 @@ const PROPERTIES_USUAL: usize = 8;
 /// Decides what may be written.
 pub(crate) struct Admission {
     declared: Declared,
+    /// What nobody can enqueue: a milestone is reached once.
+    milestones: Vec<String>,
     guard: Guard,
     /// Keys of which the log said that they were left out.
     said: HashSet<Box<[u8]>>,
@@ -35,11 +37,12 @@ impl Admission {
     /// Takes in what the environment says now, on the thread of whoever builds a client: no other may read it
     /// while the host changes it.
     pub(crate) fn new(product: &Product) -> Self {
-        Self::with(product.declared.clone(), Machine::this(product))
+        let milestones = product.milestones.iter().cloned().collect();
+        Self { milestones, ..Self::with(product.declared.clone(), Machine::this(product)) }
     }
 
     fn with(declared: Declared, machine: Machine) -> Self {
-        Self { declared, guard: Guard::new(machine), said: HashSet::new() }
+        Self { declared, milestones: Vec::new(), guard: Guard::new(machine), said: HashSet::new() }
     }
 
     /// Decides on one event, and calls `count` for each property that is left out. A milestone was declared as
@@ -47,7 +50,7 @@ impl Admission {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Undeclared`] where the product does not declare its name, [`Refusal::Limit`] where the bytes
+    /// [`Refusal::Undeclared`] where the product does not declare its name, or only as that of a milestone, [`Refusal::Limit`] where the bytes
     /// are no event's.
     pub(crate) fn admit<'a>(
         &mut self,
@@ -56,7 +59,12 @@ impl Admission {
         count: impl FnMut(Rule),
     ) -> Result<Cow<'a, [u8]>, Refusal> {
         let parts = Parts::of(bytes).ok_or(Refusal::Limit)?;
-        let declared = if is_milestone { Some(Keys::All) } else { self.declared.keys(as_str(parts.name)) };
+        let name = as_str(parts.name);
+        let declared = match is_milestone {
+            true => Some(Keys::All),
+            false if self.milestones.iter().any(|milestone| milestone == name) => None,
+            false => self.declared.keys(name),
+        };
         let keys = declared.ok_or(Refusal::Undeclared)?;
         let mut left_out = LeftOut { guard: &self.guard, said: &mut self.said, count };
         Ok(match parts.len() {

@@ -46,6 +46,9 @@ impl Enqueue {
         let builder = common.builder()?;
         let admin = builder.clone().admin()?;
         let is_declared = |name: &str| match admin.is_declared(name) {
+            _ if admin.is_milestone(name) => Err(Objection::Usage(format!(
+                "{name} is a milestone: `milepost milestone {name}` reaches it"
+            ))),
             true => Ok(()),
             false => Err(Objection::Usage(format!("the product declares no event {name:?}"))),
         };
@@ -58,7 +61,7 @@ impl Enqueue {
             fits(event)?;
             is_declared(name)?;
         }
-        if let Some(reason) = admin.refusal() {
+        if let Some(reason) = admin.heed_refusal()? {
             return Err(Objection::Refused(reason).into());
         }
         let client = builder.build()?;

@@ -23,7 +23,7 @@ impl Milestone {
         if !admin.is_milestone(&self.name) {
             return Err(Objection::Usage(format!("the product declares no milestone {:?}", self.name)).into());
         }
-        if let Some(reason) = admin.refusal() {
+        if let Some(reason) = admin.heed_refusal()? {
             return Err(Objection::Refused(reason).into());
         }
         if let Some(objection) = admin.milestones_objection() {

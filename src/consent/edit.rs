@@ -140,8 +140,9 @@ impl SettingsFile {
             None => None,
         };
         let name = profile.chosen.as_deref().or(active).unwrap_or(&profile.default).to_owned();
-        if active.is_none() {
-            // As Prefect writes it: what is active is said, and said first.
+        if active.is_none() && profile.chosen.is_none() {
+            // As Prefect writes it: what is active is said, and said first. Not by who was told another one: without a
+            // word about it every profile counts.
             document.insert("active", value(profile.default.clone()));
         }
         let profiles = document.entry("profiles").or_insert_with(|| {
@@ -200,6 +201,14 @@ mod tests {
                         PREFECT_SERVER_ANALYTICS_ENABLED = \"false\"\n";
         assert_eq!(set_in(None, None), expected);
         assert_eq!(set_in(Some(""), None), expected);
+    }
+
+    /// Without a word about which is active, a no in any profile counts; that one's own would not any more.
+    #[test]
+    fn who_was_told_a_profile_does_not_say_which_is_active() {
+        let before = "[profiles.work]\nPREFECT_SERVER_ANALYTICS_ENABLED = \"false\"\n";
+        let own = "\n[profiles.q]\nPREFECT_SERVER_ANALYTICS_ENABLED = \"false\"\n";
+        assert_eq!(set_in(Some(before), Some("q")), format!("{before}{own}"));
     }
 
     #[test]

@@ -119,8 +119,10 @@ impl Sources {
         if let Some(server) = &product.files.server {
             let url = environment.said(&server.url_env).or_else(|| sources.entry(&server.url_env));
             let url = url.filter(|url| !url.is_empty());
-            sources.server = url
-                .map(|url| format!("{}/{}", url.trim_end_matches('/'), server.path.trim_start_matches('/')));
+            sources.server = url.map(|url| {
+                let (url, query) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
+                format!("{}/{}{query}", url.trim_end_matches('/'), server.path.trim_start_matches('/'))
+            });
         }
         sources
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::census;
 use super::checkup::{Checkup, Salvage};
 use super::engine::Engine;
+use super::erase::erase;
 use super::examine::examine;
 use super::flush::FlushReport;
 use super::lock::Ownership;
@@ -21,7 +22,7 @@ use crate::delivery::{Format, Parcel};
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::{Installation, Milestones};
 use crate::journal::relabel;
-use crate::limits::{HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
+use crate::limits::{ERASE_WAIT, HELD_NAMED_AFTER, OWNER_WAIT_EVERY, STORE_WAIT_MAX};
 use crate::product::{JOURNALS, Quota};
 use crate::spool::Exports;
 
@@ -87,6 +88,24 @@ impl Admin {
     pub fn refusal(&self) -> Option<String> {
         let consent = self.settings.watch.consent();
         (!consent.is_yes()).then_some(consent.reason)
+    }
+
+    /// The same. Where it is the installation's no, what was collected before is deleted, as by whoever notices it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] says what cannot be deleted.
+    pub fn heed_refusal(&self) -> Result<Option<String>> {
+        if let Some(installation) = self.existing() {
+            let error = |error| Error::io("delete what was collected in", installation.directory(), error);
+            erase(installation, &self.settings.watch, ERASE_WAIT).map_err(error)?;
+        }
+        Ok(self.refusal())
+    }
+
+    /// Refuses where nothing is collected.
+    pub(super) fn permitted(&self) -> Result<()> {
+        self.heed_refusal()?.map_or(Ok(()), |reason| Err(Error::new(ErrorKind::Refused, reason)))
     }
 
     /// Whether the product declares an event of this name.
@@ -176,9 +195,7 @@ impl Admin {
 
     /// Where this may send something to.
     pub(super) fn ways_to_send(&self) -> Result<Ways> {
-        if let Some(reason) = self.refusal() {
-            return Err(Error::new(ErrorKind::Refused, reason));
-        }
+        self.permitted()?;
         if !self.settings.ways.is_open() {
             return Err(Error::invalid("there is no endpoint: name one, or set MILEPOST_ENDPOINT"));
         }

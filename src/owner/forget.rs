@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::admin::{Admin, wait_for_writers};
 use super::engine::Engine;
+use super::erase::erase;
 use crate::error::{Error, Result};
+use crate::limits::ERASE_WAIT;
 use crate::product::Quota;
 use crate::spool::begin_anew;
 
@@ -31,6 +33,12 @@ impl Admin {
     /// As [`Admin::peek`]. Broken off half-way it may be called again.
     pub fn forget(&self) -> Result<Forgotten> {
         let Some(installation) = self.existing() else { return Ok(Forgotten::default()) };
+        if self.settings.watch.state().is_refused {
+            // A no deletes as much, and leaves no id.
+            let error = |error| Error::io("delete what was collected in", installation.directory(), error);
+            let purged = erase(installation, &self.settings.watch, ERASE_WAIT).map_err(error)?;
+            return Ok(Forgotten { purged: purged.unwrap_or(0), device_id: None });
+        }
         let mut engine = self.looking(installation)?;
         wait_for_writers(installation)?;
         let mut purged = engine.spool.purge(&mut engine.intake)?;

@@ -52,7 +52,7 @@ impl Server {
         }
         *asked_at = None;
         let unclear =
-            |why: &str| Err(format!("{} did not say whether anything may be sent: {why}", self.url));
+            |why: &str| Err(format!("{} did not say whether anything may be sent: {why}", shown(&self.url)));
         let answer = match transport.ask(call, &self.url, SERVER_ANSWER_WAIT) {
             Ok(answer) => answer,
             Err(error) => return unclear(&error.to_string()),
@@ -66,13 +66,22 @@ impl Server {
                 Ok(())
             }
             Some(false) => {
-                let why = format!("{} says {} = false", self.url, self.setting);
+                let why = format!("{} says {} = false", shown(&self.url), self.setting);
                 watch.object(why.clone());
                 Err(why)
             }
             None => unclear(&format!("there is no {} in its answer", self.setting)),
         }
     }
+}
+
+/// A URL without what may be somebody's key: user, password and query.
+fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}/{path}")
 }
 
 /// The boolean at `a.b.c` of a JSON object.
@@ -98,6 +107,16 @@ mod tests {
         assert_eq!(said(r#"{"server": {"analytics_enabled": false, "x": 1}}"#), Some(false));
         for none in ["", "[]", "{}", r#"{"server": true}"#, r#"{"server": {"analytics_enabled": "false"}}"#] {
             assert_eq!(said(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_servers_url_is_shown_without_user_password_or_query() {
+        for url in [
+            "http://me:secret@10.0.0.1:4200/api/settings?key=secret",
+            "http://secret@10.0.0.1:4200/api/settings#secret",
+        ] {
+            assert_eq!(shown(url), "http://10.0.0.1:4200/api/settings");
         }
     }
 
