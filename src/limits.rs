@@ -503,6 +503,10 @@ pub(crate) const BACKOFF_HELD: (Duration, Duration) =
 /// Longest wait that a receiver's `Retry-After` can ask for.
 pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
+/// Longest line of OpenTelemetry's file format where it has more than one event. A Collector's file reader takes
+/// lines of a MiB (`max_log_size` of its fileconsumer), and cuts longer ones.
+pub(crate) const OTLP_LINE_BYTES_MAX: usize = 900 * KIB;
+
 /// Deletions at the same time of which each may clear away what another one was just writing.
 pub(crate) const ERASED_AT_ONCE_MAX: usize = 64;
 

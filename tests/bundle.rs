@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::common::dice::Dice;
 use crate::common::gap::{Gap, ids, waiting};
-use crate::common::receiver::{Receiver, Reply};
-use crate::common::{Home, dice};
+use crate::common::receiver::{Receiver, Reply, nobody_listens, url};
+use crate::common::{Home, dice, finish};
 use serde_json::{Value, json};
 
 /// Out, imported twice, delivered, receipt back, acknowledged twice. The receiver refuses the event with this number,
@@ -204,6 +204,125 @@ fn a_no_while_a_bundle_is_delivered_leaves_nothing_of_it_but_the_file_and_a_rece
     assert!(0 < taken && taken < 10_000);
     assert_eq!(acknowledged["delivered"], taken);
     assert_eq!(waiting(&gap.origin), 10_000 - taken as u64);
+}
+
+/// What one destination took, another one is owed still: the origin keeps it until both have it.
+#[test]
+fn a_receipt_says_delivered_when_no_destination_is_owed_it_any_more() {
+    let (up, down) = (Receiver::good(), nobody_listens());
+    let gap = Gap::new();
+    let destinations = format!(
+        "[[destination]]\nname = 'default'\nendpoint = '{}'\n[[destination]]\nname = 'audit'\nendpoint = '{}'\n",
+        up.url(),
+        url(down)
+    );
+    gap.importer.declare(&destinations);
+    gap.origin.enqueue(100);
+    let bundle = gap.export();
+    let done = gap.importer.milepost(&["deliver", &bundle, "--timeout", "3s", "--json"]);
+    assert_eq!((done.status, &done.json()["waiting"]), (4, &json!(100)), "{done:?}");
+    gap.importer.json(&["import", &bundle]);
+    assert_eq!(gap.importer.milepost(&["flush", "--timeout", "3s"]).status, 4);
+    let (_, said) = gap.receipt(&bundle);
+    assert_eq!((&said["delivered"], &said["waiting"]), (&json!(0), &json!(100)), "{said}");
+    let audit = Receiver::come_up(down);
+    assert_eq!(gap.importer.milepost(&["flush"]).status, 0);
+    let (_, said) = gap.receipt(&bundle);
+    assert_eq!((&said["delivered"], &said["waiting"]), (&json!(100), &json!(0)), "{said}");
+    assert_eq!(audit.taken_once().len(), 100);
+}
+
+#[test]
+fn what_a_person_has_wait_again_is_waiting_in_the_receipt() {
+    let gap = Gap::new();
+    gap.origin.enqueue(3);
+    let bundle = gap.export();
+    gap.importer.json(&["import", &bundle]);
+    assert_eq!(gap.importer.flush(&Receiver::refusing(1).url(), &[]).0, 0);
+    assert_eq!(gap.receipt(&bundle).1["refused"], 1);
+    gap.importer.json(&["dead", "requeue", "--all"]);
+    let (_, said) = gap.receipt(&bundle);
+    assert_eq!((&said["refused"], &said["waiting"]), (&json!(0), &json!(1)), "{said}");
+}
+
+#[test]
+fn nothing_but_a_receipt_is_written_over_by_one() {
+    let gap = Gap::new();
+    gap.origin.enqueue(10);
+    let bundle = gap.export();
+    gap.importer.json(&["import", &bundle]);
+    let before = std::fs::read(&bundle).unwrap();
+    for call in [
+        &["receipt", &bundle, "-o", &bundle][..],
+        &["deliver", &bundle, "-o", &bundle, "--endpoint", "http://127.0.0.1:9/"],
+    ] {
+        let done = gap.importer.milepost(call);
+        assert!(done.status == 2 && done.stderr.contains("is there already, and no receipt"), "{done:?}");
+        assert_eq!(std::fs::read(&bundle).unwrap(), before);
+    }
+    gap.receipt(&bundle);
+    gap.receipt(&bundle);
+}
+
+#[test]
+fn a_pipe_in_a_bundles_place_keeps_nobody_waiting() {
+    let gap = Gap::new();
+    let pipe = gap.on_stick("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for call in [
+        &["inspect", &pipe][..],
+        &["import", &pipe],
+        &["deliver", &pipe, "--endpoint", "http://127.0.0.1:9/"],
+    ] {
+        let done = gap.importer.milepost(call);
+        assert!(done.status == 1 && done.stderr.contains("not a regular file"), "{done:?}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_name_that_is_no_utf_8_is_as_good_as_any() {
+    use std::os::unix::ffi::OsStrExt;
+    let gap = Gap::new();
+    gap.origin.enqueue(10);
+    let bundle = gap.stick.path().join(std::ffi::OsStr::from_bytes(b"\xff.bundle"));
+    let receiver = Receiver::good();
+    let url = receiver.url();
+    for (home, before, after) in [
+        (&gap.origin, &["export", "--json"][..], &[][..]),
+        (&gap.importer, &["inspect", "--json"], &[]),
+        (&gap.importer, &["import", "--json"], &[]),
+        (&gap.importer, &["deliver", "--json"], &["--endpoint", &*url]),
+    ] {
+        let done = finish(home.command(before).arg(&bundle).args(after), "");
+        assert_eq!(done.status, 0, "{done:?}");
+    }
+    assert_eq!(receiver.taken_once().len(), 10);
+}
+
+/// A Collector's file reader cuts lines of more than a MiB.
+#[test]
+fn no_line_of_otlp_is_too_long_for_its_readers() {
+    let gap = Gap::new();
+    let lines: String = (0..6_000).map(|number| {
+        format!("{{\"name\": \"job_finished\", \"properties\": {{\"number\": {number}, \"text\": \"{}\"}}}}\n", "word ".repeat(40))
+    }).collect();
+    let done = finish(&mut gap.origin.command(&["enqueue", "--stdin"]), &lines);
+    assert_eq!(done.status, 0, "{done:?}");
+    let file = gap.on_stick("out.jsonl");
+    gap.origin.json(&["export", "--format", "otlp-json-lines", &file]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.lines().all(|line| line.len() <= 900 << 10));
+    let values = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let records = |value: Value| -> usize {
+        let scopes = value["resourceLogs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|logs| logs["scopeLogs"].as_array().unwrap().clone());
+        scopes.map(|scope| scope["logRecords"].as_array().unwrap().len()).sum()
+    };
+    assert_eq!(values.map(records).sum::<usize>(), 6_000);
 }
 
 #[test]

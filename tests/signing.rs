@@ -149,3 +149,21 @@ fn only_a_receipt_with_the_right_signature_is_acknowledged_where_one_is_required
     assert_eq!(acknowledge(&signed).status, 0);
     assert_eq!(waiting(&gap.origin), 0);
 }
+
+#[test]
+fn who_wants_signatures_believes_no_receipt_without_one_that_lies_beside_a_bundle() {
+    let gap = Gap::new();
+    let (key, _) = keygen(&gap.origin, "key");
+    gap.origin.enqueue(20);
+    let bundle = gap.on_stick("bundle");
+    gap.origin.json(&["export", &bundle, "--sign", &key]);
+    let deliver = |more: &[&str]| {
+        let receiver = Receiver::good();
+        let url = receiver.url();
+        gap.importer.json(&[&["deliver", &bundle, "--endpoint", &url], more].concat());
+        receiver.taken().len()
+    };
+    assert_eq!(deliver(&[]), 20);
+    assert_eq!(deliver(&[]), 0, "its receipt says that it was delivered");
+    assert_eq!(deliver(&["--verify", &format!("{key}.pub")]), 20, "nobody vouches for that receipt");
+}

@@ -62,11 +62,12 @@ pub(crate) struct Origins(HashMap<OriginId, Arc<Origin>>);
 impl Unpacker {
     /// Opens a bundle; with `salvages`, whatever is whole in a damaged one.
     pub(crate) fn open(path: &Path, salvages: bool) -> Result<Self, BundleError> {
-        let mut file = File::open(path)?;
-        let found = file.metadata()?;
+        // Before it is opened: that of a pipe would wait for whoever writes into it.
+        let found = std::fs::metadata(path)?;
         if !found.is_file() {
             return Err(damaged("it is not a regular file"));
         }
+        let mut file = File::open(path)?;
         let len = found.len();
         let mut head = Vec::new();
         (&mut file).take(BUNDLE_HEAD_BYTES as u64).read_to_end(&mut head)?;

@@ -54,7 +54,7 @@ impl Deliver {
                 "refused": said.refused,
                 "waiting": said.waiting,
                 "requests": flush.requests,
-                "receipt": receipt,
+                "receipt": receipt.display().to_string(),
                 "reason": flush.reason,
             }))?;
         } else {

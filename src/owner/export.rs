@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::admin::{Admin, wait_for_writers};
@@ -38,12 +38,18 @@ pub struct Selection {
 #[non_exhaustive]
 pub struct Exported {
     /// Its file.
+    #[serde(serialize_with = "as_shown")]
     pub file: PathBuf,
     /// Its SHA-256, in hexadecimal.
     pub sha256: String,
     /// What it says of itself.
     #[serde(flatten)]
     pub bundle: Bundle,
+}
+
+/// JSON has no place for a path that is not UTF-8.
+pub(super) fn as_shown<S: Serializer>(path: &Path, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 impl Admin {
@@ -144,9 +150,7 @@ impl Admin {
         &self,
         work: &mut dyn FnMut(&Engine, &Installation) -> Result<T>,
     ) -> Result<T> {
-        if let Some(reason) = self.refusal() {
-            return Err(Error::new(ErrorKind::Refused, reason));
-        }
+        self.permitted()?;
         let Some(installation) = self.existing() else { return Ok(T::default()) };
         self.holding(installation, |engine| {
             wait_for_writers(installation)?;

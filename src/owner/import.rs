@@ -1,6 +1,7 @@
 //! Takes in what a bundle brings, each event once, and delivers a bundle by itself.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +10,12 @@ use serde::Serialize;
 
 use super::admin::Admin;
 use super::engine::Engine;
-use super::export::{absolute, bundle_error};
+use super::export::{absolute, as_shown, bundle_error};
 use super::flush::FlushReport;
-use super::receipt::Receipted;
+use super::receipt::{Receipted, check_place};
 use crate::block::{Addresses, Block, Carried, Epoch, Origin, OriginId, part, read_block};
 use crate::bundle::{
-    Bundle, BundleError, Origins, PublicKey, Receipt, SecretKey, Unpacker, Verified, check_events, verify,
+    Bundle, BundleError, Origins, Receipt, SecretKey, Unpacker, Verified, check_events, verify,
 };
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -30,6 +31,7 @@ use crate::sum::{Sum, hex};
 #[non_exhaustive]
 pub struct Imported {
     /// The file.
+    #[serde(serialize_with = "as_shown")]
     pub file: PathBuf,
     /// The bundle's id, where that can be read.
     pub bundle: Option<String>,
@@ -64,9 +66,7 @@ impl Admin {
     /// right, [`ErrorKind::Invalid`] for a bundle of this very installation, and as [`Admin::peek`]. Nothing was
     /// taken in then.
     pub fn import(&self, file: &Path, salvages: bool, progress: &mut dyn FnMut(u64)) -> Result<Imported> {
-        if let Some(reason) = self.refusal() {
-            return Err(Error::new(ErrorKind::Refused, reason));
-        }
+        self.permitted()?;
         let Some(installation) = &self.settings.installation else {
             return Err(Error::new(ErrorKind::Refused, self.settings.watch.consent().reason));
         };
@@ -111,21 +111,21 @@ impl Admin {
         progress: &mut dyn FnMut(&FlushReport) -> bool,
     ) -> Result<Delivered> {
         let (file, receipt) = (absolute(file)?, absolute(receipt)?);
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let beside = file.with_file_name(format!("{name}.milepost"));
-        let old = file.with_file_name(format!(".{name}.milepost-old"));
+        let named = |before: &str, after: &str| {
+            let name = [before.as_ref(), file.file_name().unwrap_or_default(), after.as_ref()];
+            file.with_file_name(name.into_iter().collect::<OsString>())
+        };
+        let (beside, old) = (named("", ".milepost"), named(".", ".milepost-old"));
         let remove = |path: &Path| fs::remove_tree(path).map_err(|error| Error::io("remove", path, error));
         if self.is_refused() {
             remove(&beside)?;
         }
-        if let Some(reason) = self.refusal() {
-            return Err(Error::new(ErrorKind::Refused, reason));
-        }
+        self.permitted()?;
         let read = verify(&file).map_err(|error| bundle_error(&file, error))?;
         self.accept(&file, read.signer)?;
         remove(&old)?;
-        let signer = self.signing.key.as_ref().map(SecretKey::public);
-        if let Some(before) = settled_receipt(&receipt, &hex(&read.sum), signer) {
+        check_place(&receipt)?;
+        if let Some(before) = self.settled_receipt(&receipt, &hex(&read.sum)) {
             // It came to its end before, but for the spool.
             remove(&beside)?;
             return Ok(Delivered { receipt: before, ..Delivered::default() });
@@ -147,6 +147,20 @@ impl Admin {
         }
     }
 
+    /// What a receipt says that is there already, if it is for this bundle and says of every event what became of it.
+    /// Whoever signs believes no other's, and whoever wants signatures none without one.
+    fn settled_receipt(&self, path: &Path, sha256: &str) -> Option<Receipted> {
+        let bytes = fs::read_to_limit(path, RECORD_BYTES_MAX).ok()?;
+        let (receipt, signed_by) = Receipt::read(&bytes).ok()?;
+        let signer = self.signing.key.as_ref().map(SecretKey::public);
+        let is_ours = match signer {
+            Some(signer) => signed_by == Some(signer),
+            None => self.check_signer(signed_by).is_ok(),
+        };
+        let is_settled = is_ours && receipt.bundle_sha256 == sha256 && receipt.waiting.is_empty();
+        is_settled.then(|| Receipted::of(&receipt))
+    }
+
     /// Whether the installation's no holds. One that is just being written is waited for.
     fn is_refused(&self) -> bool {
         loop {
@@ -157,16 +171,6 @@ impl Admin {
             std::thread::sleep(clock::wait(OWNER_WAIT_EVERY));
         }
     }
-}
-
-/// What a receipt says that is there already, if it is for this bundle and says of every event what became of it.
-/// Whoever signs believes no other's.
-fn settled_receipt(path: &Path, sha256: &str, signer: Option<PublicKey>) -> Option<Receipted> {
-    let bytes = fs::read_to_limit(path, RECORD_BYTES_MAX).ok()?;
-    let (receipt, signed_by) = Receipt::read(&bytes).ok()?;
-    let is_ours = signer.is_none() || signed_by == signer;
-    let is_settled = is_ours && receipt.bundle_sha256 == sha256 && receipt.waiting.is_empty();
-    is_settled.then(|| Receipted::of(&receipt))
 }
 
 /// What is taken in.

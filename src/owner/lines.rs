@@ -1,5 +1,6 @@
 //! Writes copies of events for whoever knows nothing of milepost, and shows them as they would be sent.
 
+use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use crate::block::Origin;
 use crate::delivery::{Format, Parcel};
 use crate::error::{Error, Result};
 use crate::installation::fs;
+use crate::limits::OTLP_LINE_BYTES_MAX;
 use crate::product::Mode;
 
 /// How events are written for whoever knows nothing of milepost.
@@ -106,10 +108,7 @@ impl<'a> Lines<'a> {
         }
         match self.format {
             LineFormat::Ndjson => self.out.write_all(&Format::Ndjson.encode(&parcels).body),
-            LineFormat::OtlpJsonLines => {
-                self.out.write_all(&Format::OtlpJson.encode(&parcels).body)?;
-                self.out.write_all(b"\n")
-            }
+            LineFormat::OtlpJsonLines => put_request(self.out, &parcels),
             LineFormat::CloudEventsJsonl => {
                 for parcel in parcels {
                     let bits = (0..u128::BITS).filter(|bit| parcel.owed >> bit & 1 == 1);
@@ -125,6 +124,26 @@ impl<'a> Lines<'a> {
             }
         }
     }
+}
+
+/// Writes events as one line, or as several where that would be too long for its readers.
+fn put_request(out: &mut dyn Write, parcels: &[Parcel]) -> io::Result<()> {
+    let body = Format::OtlpJson.encode(parcels).body;
+    let events: u32 = parcels.iter().map(|parcel| parcel.owed.count_ones()).sum();
+    if body.len() <= OTLP_LINE_BYTES_MAX || events <= 1 {
+        out.write_all(&body)?;
+        return out.write_all(b"\n");
+    }
+    if let [parcel] = parcels {
+        let mut first = parcel.clone();
+        while first.owed.count_ones() > events / 2 {
+            first.owed &= !(1 << first.owed.ilog2());
+        }
+        let second = Parcel { owed: parcel.owed & !first.owed, ..parcel.clone() };
+        return put_request(out, &[first]).and_then(|()| put_request(out, &[second]));
+    }
+    let (first, second) = parcels.split_at(parcels.len() / 2);
+    put_request(out, first).and_then(|()| put_request(out, second))
 }
 
 /// Blocks that one line of OTLP holds: as many as a request would.
@@ -147,6 +166,6 @@ pub(super) fn bodies(format: Format, show: &mut dyn FnMut(&[u8])) -> Bodies<'_> 
 }
 
 fn hidden(file: &Path) -> PathBuf {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    file.with_file_name(format!(".{name}-new"))
+    let name = [".".as_ref(), file.file_name().unwrap_or_default(), "-new".as_ref()];
+    file.with_file_name(name.into_iter().collect::<OsString>())
 }

@@ -56,6 +56,7 @@ impl Admin {
         let error = |error| bundle_error(bundle, error);
         let read = verify(bundle).map_err(error)?;
         self.accept(bundle, read.signer)?;
+        check_place(&out)?;
         let never = || Error::invalid(format!("nothing of {} was imported here", bundle.display()));
         let installation = self.existing().filter(|found| found.imports().exists()).ok_or_else(never)?;
         let mut receipt = self.holding(installation, |engine| {
@@ -82,12 +83,15 @@ impl Admin {
             };
             let mut unpacker = Unpacker::open(bundle, false).map_err(error)?;
             let (mut origins, mut is_known) = (Origins::default(), false);
+            let waiting = engine.spool.carried_waiting()?;
             while let Some(block) = unpacker.next().map_err(error)? {
                 if origins.meet(&block).map_err(error)?.is_some() {
                     is_known |= imports.events(&block) != 0;
                     let fate = engine.spool.fates.of(&block);
-                    let delivered = fate.delivered & block.all();
-                    let refused = fate.refused & block.all() & !delivered;
+                    // What one destination took, or somebody had wait again, another one may be owed still.
+                    let over = block.all() & !waiting.events(&block);
+                    let delivered = fate.delivered & over;
+                    let refused = fate.refused & over & !delivered;
                     receipt.delivered.add(&block, delivered);
                     add_refused(&mut receipt, &block, refused, &reasons);
                     receipt.waiting.add(&block, block.all() & !delivered & !refused);
@@ -147,6 +151,16 @@ impl Admin {
             Ok(Receipted { is_news, ..Receipted::of(&receipt) })
         })
     }
+}
+
+/// A receipt takes the place of an earlier one, and of nothing else.
+pub(super) fn check_place(path: &Path) -> Result<()> {
+    let is_free = match fs::read_to_limit(path, RECORD_BYTES_MAX) {
+        Ok(bytes) => Receipt::read(&bytes).is_ok(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    let taken = || Error::invalid(format!("{} is there already, and no receipt", path.display()));
+    if is_free { Ok(()) } else { Err(taken()) }
 }
 
 /// Adds refused events to a receipt, each with the reason that its dead letter has.

@@ -12,7 +12,7 @@ use super::keys;
 use super::queue::Lease;
 use super::settle::Outcome;
 use super::store::Changes;
-use crate::block::{Block, JournalId, Ranges, encode, read_block};
+use crate::block::{Addresses, Block, JournalId, Ranges, encode, read_block};
 use crate::limits::CARRIED_RANGES_MAX;
 
 /// What became of the events of each journal.
@@ -98,10 +98,27 @@ impl Fates {
 }
 
 impl Spool {
+    /// Events that bundles brought, and that some destination is owed still.
+    pub(crate) fn carried_waiting(&self) -> Result<Addresses, SpoolError> {
+        let mut waiting = Addresses::default();
+        for lease in self.queue.free().iter().filter(|lease| self.is_carried(lease)) {
+            let (bytes, _) = self.block(lease)?;
+            if let Ok(block) = read_block(&bytes) {
+                waiting.add(&block, lease.events);
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// Whether a bundle brought these events.
+    fn is_carried(&self, lease: &Lease) -> bool {
+        let origin = self.queue.block(lease.key.sequence).and_then(|info| self.origins.get(&info.origin));
+        origin.is_some_and(|origin| origin.carried.is_some())
+    }
+
     /// Remembers what became of leased events, where a bundle brought them.
     pub(super) fn note_fate(&mut self, lease: &Lease, outcome: &Outcome) -> Result<(), SpoolError> {
-        let Some(info) = self.queue.block(lease.key.sequence) else { return Ok(()) };
-        if self.origins.get(&info.origin).is_none_or(|origin| origin.carried.is_none()) {
+        if !self.is_carried(lease) {
             return Ok(());
         }
         let (bytes, _) = self.block(lease)?;
