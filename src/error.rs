@@ -46,6 +46,12 @@ impl Error {
         Self::new(ErrorKind::Io, format!("cannot {operation} {}", path.display())).with_source(source)
     }
 
+    /// Says more behind what it says already.
+    pub(crate) fn with_remark(mut self, remark: &str) -> Self {
+        self.message = format!("{}; {remark}", self.message);
+        self
+    }
+
     pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(source));
         self

@@ -85,12 +85,13 @@ impl Admin {
     }
 
     /// By whose word nothing is collected here, if so.
-    pub fn refusal(&self) -> Option<String> {
+    pub(super) fn refusal(&self) -> Option<String> {
         let consent = self.settings.watch.consent();
         (!consent.is_yes()).then_some(consent.reason)
     }
 
-    /// The same. Where it is the installation's no, what was collected before is deleted, as by whoever notices it.
+    /// By whose word nothing is collected here, if so. Where it is the installation's no, what was collected before is
+    /// deleted, as by whoever notices it.
     ///
     /// # Errors
     ///

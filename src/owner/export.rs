@@ -88,15 +88,24 @@ impl Admin {
                 done: Vec::new(),
             };
             let mut go_on = true;
-            peek::parcels(installation, Some(engine), self.whose(), &mut |parcel| {
+            let written = peek::parcels(installation, Some(engine), self.whose(), &mut |parcel| {
                 export.add(&parcel)?;
                 go_on = progress(export.events);
                 Ok(go_on)
-            })?;
-            if !go_on {
-                return Err(Error::new(ErrorKind::Timeout, "interrupted: what was not whole is removed"));
+            });
+            let interrupted = || Error::new(ErrorKind::Timeout, "interrupted: what was not whole is removed");
+            let written = written.and_then(|()| if go_on { export.finish() } else { Err(interrupted()) });
+            // What is whole is known to be on its file, and not sent from here any more: that has to be said.
+            match export.done.last() {
+                Some(last) => written.map_err(|error| {
+                    let parts = export.done.len();
+                    error.with_remark(&format!(
+                        "what was written before is whole and waits for a receipt: {parts} files up to {}",
+                        last.file.display()
+                    ))
+                })?,
+                None => written?,
             }
-            export.finish()?;
             Ok(export.done)
         })
     }

@@ -98,20 +98,27 @@ impl Imports {
     pub(crate) fn add(&mut self, events: &Addresses, journals: &[JournalName]) -> io::Result<()> {
         reached(Step::ImportWritten);
         let now = clock::wall_micros();
+        let horizon = self.horizon(now);
         for (journal, ranges) in events.journals() {
             let known = self.record.known.entry(*journal).or_default();
             known.events.insert_all(ranges);
             known.time = now;
         }
-        self.forget_old(now);
+        self.forget_before(horizon);
         self.record.pending = journals.iter().map(JournalName::to_string).collect();
         self.write()?;
         reached(Step::ImportRecorded);
         self.place()
     }
 
-    fn forget_old(&mut self, now: u64) {
-        let oldest = now.saturating_sub(IMPORTS_KEPT.as_micros() as u64);
+    /// What last came before this is old. The newest that is known counts as now where the clock is ahead of it: a
+    /// clock that was wrong once is no reason to forget everything.
+    fn horizon(&self, now: u64) -> u64 {
+        let newest = self.record.known.values().map(|known| known.time).max();
+        newest.unwrap_or(now).min(now).saturating_sub(IMPORTS_KEPT.as_micros() as u64)
+    }
+
+    fn forget_before(&mut self, oldest: u64) {
         self.record.known.retain(|_, known| known.time >= oldest);
         while self.record.known.len() > IMPORTED_JOURNALS_MAX {
             let oldest = self.record.known.iter().min_by_key(|(_, known)| known.time).map(|(id, _)| *id);
@@ -157,5 +164,28 @@ impl Imports {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_ahead_once_makes_nobody_forget() {
+        const DAY: u64 = 24 * 3_600 * 1_000_000;
+        let record = Record::default();
+        let mut imports = Imports { directory: PathBuf::new(), journals: PathBuf::new(), record };
+        let mut come = |now: u64| {
+            let horizon = imports.horizon(now);
+            imports.record.known.insert(JournalId::random(), Known { time: now, ..Known::default() });
+            imports.forget_before(horizon);
+            imports.record.known.len()
+        };
+        // One day after the other, then three years too late, then right again.
+        let days = [1_000, 1_001, 1_002 + 3 * 365, 1_003, 1_004];
+        assert_eq!(days.map(|day| come(day * DAY)), [1, 2, 3, 4, 5]);
+        // What is old is forgotten all the same: with the next that comes.
+        assert_eq!([come(1_800 * DAY), come(1_801 * DAY)], [6, 3]);
     }
 }

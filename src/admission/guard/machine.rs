@@ -96,24 +96,30 @@ const AREAS: [&str; 30] = [
 const DIRECTIONS: [&str; 5] = ["north", "south", "east", "west", "central"];
 
 /// Words by which a variable's name says that its value is secret.
-const SECRET_WORDS: [&str; 17] = [
+const SECRET_WORDS: [&str; 23] = [
     "APIKEY",
     "AUTH",
     "AUTHORIZATION",
     "BEARER",
     "COOKIE",
     "CREDENTIAL",
+    "DBPASS",
     "DSN",
+    "JWT",
     "KEY",
+    "KEYPASS",
     "PASS",
     "PASSPHRASE",
     "PASSWD",
     "PASSWORD",
     "PAT",
+    "PGPASS",
     "PRIVATE",
     "PWD",
     "SECRET",
+    "SSHPASS",
     "TOKEN",
+    "USERPASS",
 ];
 
 /// The names and secrets that no value may give away.
@@ -274,6 +280,7 @@ fn is_ordinary(value: &str) -> bool {
 fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let is_secret = |part: &str| {
+        let part = part.trim_end_matches(|end: char| end.is_ascii_digit());
         let part = part.strip_suffix('S').filter(|part| !part.ends_with('S')).unwrap_or(part);
         SECRET_WORDS.contains(&part)
             || ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD"].iter().any(|word| part.ends_with(word))
@@ -323,6 +330,9 @@ mod tests {
             "HTTP_COOKIE",
             "npm_config__auth",
             "db.passwd",
+            "SSHPASS",
+            "API_KEY2",
+            "ACME_JWT",
         ] {
             assert!(looks_secret(name), "{name}");
         }

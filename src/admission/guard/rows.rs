@@ -78,6 +78,8 @@ pub(crate) const ROWS: [Row; 12] = [
             concat!("abc8", "Q~abcdefghijklmnopqrstuvwxyz0123456789"),
             concat!("Authorization: Bearer ", "mF_9.B5f-4.1JqMabcd"),
             concat!("Basic ", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+            concat!("authorization: basic ", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+            concat!("bearer ", "mF_9.B5f-4.1JqMabcd"),
             concat!("https://hooks.slack", ".com/services/T00000000/B00000000/XXXX"),
             concat!("x-", "sk-", "proj-abcdefghijklmnopqrstuvwxyz0123"),
         ],

@@ -32,7 +32,7 @@ const fn shape(prefix: &'static str, then: Then, count: usize) -> Shape {
 
 /// The shapes, by the first byte of their prefixes.
 #[rustfmt::skip]
-pub(super) const SHAPES: [Shape; 121] = [
+pub(super) const SHAPES: [Shape; 123] = [
     shape("1//0", Then::Url, 30),                      // Google's refresh tokens
     shape("ABIA", Then::Upper, 16),                    // AWS: ids of keys
     shape("ACCA", Then::Upper, 16),
@@ -66,6 +66,8 @@ pub(super) const SHAPES: [Shape; 121] = [
     shape("SharedAccessKey=", Then::Any, 40),          // Azure
     shape("api_org_", Then::Alphanumeric, 34),         // Hugging Face
     shape("atlasv1.", Then::Any, 60),                  // Terraform Cloud
+    shape("basic ", Then::Basic, 16),                  // headers of HTTP, as some write them
+    shape("bearer ", Then::Mixed, 16),
     shape("bkua_", Then::Hex, 40),                     // Buildkite
     shape("cio", Then::Mixed, 32),                     // crates.io
     shape("cmVmd", Then::Alphanumeric, 59),            // Artifactory
