@@ -83,7 +83,13 @@ fn every_counter_is_there_and_says_what_status_says() {
     assert!(!status["redacted"].as_object().unwrap().is_empty());
     for destination in status["destinations"].as_array().unwrap() {
         let of = |name: &str| labelled(name, "destination", destination["name"].as_str().unwrap());
+        assert_eq!(of("routed_events_total"), number(&destination["accepted"]));
         assert_eq!(of("delivered_events_total"), number(&destination["delivered"]));
+        let name = destination["name"].as_str().unwrap();
+        for (reason, count) in destination["dropped"].as_object().unwrap() {
+            let labels = format!("{name}\",reason=\"{reason}");
+            assert_eq!(labelled("undelivered_events_total", "destination", &labels), number(count));
+        }
         assert_eq!((of("owed_events"), of("dead_events"), of("held")), (3, 1, 0));
         assert!(of("last_delivery_timestamp_seconds") > 1_700_000_000);
     }

@@ -1,6 +1,6 @@
 //! `milepost peek`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 use milepost::Format;
@@ -44,10 +44,13 @@ impl Peek {
     }
 }
 
-/// Prints a body, and ends its line where it is text without one. A reader that has gone away is no failure.
+/// Prints a body, and for a person ends its line where it is text without one. A reader that has gone away is no
+/// failure.
 fn print_body(format: Format, body: &[u8]) -> anyhow::Result<()> {
-    let end: &[u8] = if format.is_text() && !body.ends_with(b"\n") { b"\n" } else { b"" };
-    match io::stdout().lock().write_all(&[body, end].concat()) {
+    let mut out = io::stdout().lock();
+    let is_open = format.is_text() && !body.ends_with(b"\n") && out.is_terminal();
+    let end: &[u8] = if is_open { b"\n" } else { b"" };
+    match out.write_all(&[body, end].concat()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }

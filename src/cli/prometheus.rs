@@ -45,35 +45,36 @@ pub(super) fn text(product: &str, status: &Status) -> String {
     out.one("damages", Kind::Counter, "Places on disk where bytes were damaged.", status.damaged);
     out.one("failed_syncs", Kind::Counter, "Syncs that the disk did not do.", status.failed_syncs);
     out.one("disk_bytes", Kind::Gauge, "What the telemetry directory takes on the disk.", status.disk_bytes);
-    let dropped = status.dropped.iter().map(|(reason, events)| (word(reason), *events));
-    out.many(
-        "dropped_events",
-        Kind::Counter,
-        "Accepted events that will never be delivered.",
-        "reason",
-        dropped,
-    );
-    let refused = status.refused.iter().map(|(reason, events)| (word(reason), *events));
-    out.many("refused_events", Kind::Counter, "Events that never reached the disk.", "reason", refused);
-    let redacted = status.redacted.iter().map(|(rule, properties)| (rule.clone(), *properties));
-    out.many("redacted_properties", Kind::Counter, "Properties that were left out.", "rule", redacted);
+    let dropped = status.dropped.iter().map(|(reason, events)| (label("reason", &word(reason)), *events));
+    out.many("dropped_events", Kind::Counter, "Accepted events that will never be delivered.", dropped);
+    let refused = status.refused.iter().map(|(reason, events)| (label("reason", &word(reason)), *events));
+    out.many("refused_events", Kind::Counter, "Events that never reached the disk.", refused);
+    let redacted = status.redacted.iter().map(|(rule, properties)| (label("rule", rule), *properties));
+    out.many("redacted_properties", Kind::Counter, "Properties that were left out.", redacted);
 
     let each = |value: fn(&milepost::DestinationStatus) -> Option<u64>| {
         let all = status.destinations.iter();
-        all.filter_map(move |destination| Some((destination.name.clone(), value(destination)?)))
+        all.filter_map(move |found| Some((label("destination", &found.name), value(found)?)))
     };
-    let label = "destination";
+    let routed = each(|destination| Some(destination.accepted));
+    out.many("routed_events", Kind::Counter, "Events that were for the receiver.", routed);
     let delivered = each(|destination| Some(destination.delivered));
-    out.many("delivered_events", Kind::Counter, "Events that the receiver took.", label, delivered);
+    out.many("delivered_events", Kind::Counter, "Events that the receiver took.", delivered);
+    let undelivered = status.destinations.iter().flat_map(|found| {
+        let label_of = |reason| label("destination", &found.name) + "," + &label("reason", &word(reason));
+        found.dropped.iter().map(move |(reason, events)| (label_of(reason), *events))
+    });
+    let help = "Events that the receiver will never get.";
+    out.many("undelivered_events", Kind::Counter, help, undelivered);
     let owed = each(|destination| Some(destination.waiting));
-    out.many("owed_events", Kind::Gauge, "Events that wait for the receiver.", label, owed);
+    out.many("owed_events", Kind::Gauge, "Events that wait for the receiver.", owed);
     // One that is sent again is dead no longer.
     let dead = each(|destination| Some(destination.dead));
-    out.many("dead_events", Kind::Gauge, "Events that the receiver refused for good.", label, dead);
+    out.many("dead_events", Kind::Gauge, "Events that the receiver refused for good.", dead);
     let held = each(|destination| Some(destination.held.is_some().into()));
-    out.many("held", Kind::Gauge, "Whether delivery is held until somebody mends a setting.", label, held);
+    out.many("held", Kind::Gauge, "Whether delivery is held until somebody mends a setting.", held);
     let last = each(|destination| seconds(destination.last_delivery.as_deref()));
-    out.many("last_delivery_timestamp_seconds", Kind::Gauge, "When the receiver last took any.", label, last);
+    out.many("last_delivery_timestamp_seconds", Kind::Gauge, "When the receiver last took any.", last);
     out.text
 }
 
@@ -85,24 +86,16 @@ impl Exposition<'_> {
         let _ = writeln!(self.text, "{name}{{product=\"{product}\"}} {value}");
     }
 
-    /// A value a label. A family without any is left out: there is nothing to say of it.
-    fn many(
-        &mut self,
-        name: &str,
-        kind: Kind,
-        help: &str,
-        label: &str,
-        values: impl Iterator<Item = (String, u64)>,
-    ) {
+    /// A value for each of several labels. A family without any is left out: there is nothing to say of it.
+    fn many(&mut self, name: &str, kind: Kind, help: &str, values: impl Iterator<Item = (String, u64)>) {
         let mut values = values.peekable();
         if values.peek().is_none() {
             return;
         }
         let name = self.family(name, kind, help);
         let product = escaped(self.product);
-        for (word, value) in values {
-            let word = escaped(&word);
-            let _ = writeln!(self.text, "{name}{{product=\"{product}\",{label}=\"{word}\"}} {value}");
+        for (labels, value) in values {
+            let _ = writeln!(self.text, "{name}{{product=\"{product}\",{labels}}} {value}");
         }
     }
 
@@ -115,6 +108,10 @@ impl Exposition<'_> {
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         name
     }
+}
+
+fn label(name: &str, word: &str) -> String {
+    format!("{name}=\"{}\"", escaped(word))
 }
 
 /// A reason's word, as `status --json` has it.
