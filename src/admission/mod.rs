@@ -37,7 +37,7 @@ impl Admission {
     /// Takes in what the environment says now, on the thread of whoever builds a client: no other may read it
     /// while the host changes it.
     pub(crate) fn new(product: &Product) -> Self {
-        let milestones = product.milestones.iter().cloned().collect();
+        let milestones = product.milestones.to_vec();
         Self { milestones, ..Self::with(product.declared.clone(), Machine::this(product)) }
     }
 
