@@ -97,11 +97,16 @@ impl Admin {
     ///
     /// [`ErrorKind::Io`] says what cannot be deleted.
     pub fn heed_refusal(&self) -> Result<Option<String>> {
-        if let Some(installation) = self.existing() {
-            let error = |error| Error::io("delete what was collected in", installation.directory(), error);
-            erase(installation, &self.settings.watch, ERASE_WAIT).map_err(error)?;
-        }
+        self.delete_refused(ERASE_WAIT)?;
         Ok(self.refusal())
+    }
+
+    /// Deletes what the installation's no deletes, if it holds, and says how many events were dropped. Waits at most so
+    /// long for those who let go by themselves.
+    pub(super) fn delete_refused(&self, wait: Duration) -> Result<u64> {
+        let Some(installation) = self.existing() else { return Ok(0) };
+        let error = |error| Error::io("delete what was collected in", installation.directory(), error);
+        Ok(erase(installation, &self.settings.watch, wait).map_err(error)?.unwrap_or(0))
     }
 
     /// Refuses where nothing is collected.

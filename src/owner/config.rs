@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::admin::Admin;
-use super::erase::erase;
 use super::settings::Settings;
 use crate::bundle::PublicKey;
 use crate::consent::{EditError, Edited, SettingsFile, Sources, Watch, truth};
@@ -102,11 +101,10 @@ impl Admin {
         // It was replaced as a whole, and is not to settle first.
         let state = self.settings.watch.read_again();
         let mut dropped = 0;
-        if let Some(installation) = self.settings.installation.as_ref().filter(|_| state.is_refused) {
+        if state.is_refused {
             // Workers notice by then, and let go by themselves.
             let wait = (CONSENT_LOOK_EVERY + SETTLED_AFTER + Duration::from_millis(500)).max(ERASE_WAIT);
-            let error = |error| Error::io("delete what was collected in", installation.directory(), error);
-            dropped = erase(installation, &self.settings.watch, wait).map_err(error)?.unwrap_or(0);
+            dropped = self.delete_refused(wait)?;
         }
         Ok(Changed { file: path.display().to_string(), profile, changed, dropped })
     }

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::admin::{Admin, wait_for_writers};
 use super::engine::Engine;
-use super::erase::erase;
 use crate::error::{Error, Result};
 use crate::limits::ERASE_WAIT;
 use crate::product::Quota;
@@ -35,9 +34,7 @@ impl Admin {
         let Some(installation) = self.existing() else { return Ok(Forgotten::default()) };
         if self.settings.watch.state().is_refused {
             // A no deletes as much, and leaves no id.
-            let error = |error| Error::io("delete what was collected in", installation.directory(), error);
-            let purged = erase(installation, &self.settings.watch, ERASE_WAIT).map_err(error)?;
-            return Ok(Forgotten { purged: purged.unwrap_or(0), device_id: None });
+            return Ok(Forgotten { purged: self.delete_refused(ERASE_WAIT)?, device_id: None });
         }
         let mut engine = self.looking(installation)?;
         wait_for_writers(installation)?;
