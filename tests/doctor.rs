@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::common::receiver::{Receiver, Reply, nobody_listens, url};
+use crate::common::steps::at_each_step;
 use crate::common::{Done, Home, LONG, copy, dice, finish, in_a_clean_process, keys, process_of, wait_until};
 use milepost::{Client, Event, Product};
 use serde_json::{Value, json};
@@ -367,23 +368,6 @@ fn where_sled_opens_nothing_the_blocks_come_back_out_of_its_bytes_and_repeats_ha
     doctor(&home, 0);
 }
 
-/// Dies at a step.
-struct Reaper(String);
-
-impl log::Log for Reaper {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target() == "milepost::step"
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) && record.args().to_string().ends_with(&self.0) {
-            std::process::abort();
-        }
-    }
-
-    fn flush(&self) {}
-}
-
 /// Salvages, and dies at a step.
 #[test]
 #[ignore = "a process that other tests start"]
@@ -392,8 +376,11 @@ fn salvager() {
     else {
         return;
     };
-    log::set_logger(Box::leak(Box::new(Reaper(step)))).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
+    at_each_step(move |_, name| {
+        if name == step {
+            std::process::abort();
+        }
+    });
     let admin = Client::builder(Product::from_file(product).unwrap()).admin().unwrap();
     admin.salvage().unwrap();
 }

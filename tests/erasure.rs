@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::common::receiver::Receiver;
+use crate::common::steps::at_each_step;
 use crate::common::{Home, assert_nowhere, dice, process_of, wait_until};
 use milepost::{Client, Product};
 use rustix::process::{Signal, getpid, kill_process};
@@ -13,31 +14,17 @@ use serde_json::json;
 /// Those of `src/spool/step.rs` that are of a deletion.
 const STEPS: std::ops::RangeInclusive<u32> = 30..=35;
 
-/// Kills its process at a step.
-struct Reaper(u32);
-
-impl log::Log for Reaper {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target() == "milepost::step"
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) && record.args().to_string().starts_with(&format!("{} ", self.0)) {
-            kill_process(getpid(), Signal::KILL).unwrap();
-        }
-    }
-
-    fn flush(&self) {}
-}
-
 /// One that is refused at its start, and deletes.
 #[test]
 #[ignore = "a process that other tests start"]
 fn deleter() {
     let Some(product) = std::env::var_os("DELETER_PRODUCT") else { return };
     let dies_at = std::env::var("DELETER_DIES_AT").map_or(0, |step| step.parse().unwrap());
-    log::set_logger(Box::leak(Box::new(Reaper(dies_at)))).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
+    at_each_step(move |step, _| {
+        if step == dies_at {
+            kill_process(getpid(), Signal::KILL).unwrap();
+        }
+    });
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let before = threads();
     let client = Client::builder(Product::from_file(product).unwrap()).build().unwrap();

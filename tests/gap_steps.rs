@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::common::gap::{Gap, ids, waiting};
 use crate::common::receiver::Receiver;
+use crate::common::steps::at_each_step;
 use crate::common::{Home, process_of};
 use milepost::{Admin, Client, Product, Selection};
 
@@ -16,28 +17,6 @@ const EVENTS: u64 = 300;
 
 /// What the air gap's own steps are in `src/spool/step.rs`.
 const OWN_STEPS: [u8; 7] = [23, 24, 25, 26, 27, 28, 29];
-
-/// Dies at a step, and tells of each on standard output.
-struct Reaper(Option<u8>);
-
-impl log::Log for Reaper {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target() == "milepost::step"
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let message = record.args().to_string();
-            let step = message.split(' ').next().unwrap().parse().unwrap();
-            println!("step {step}");
-            if self.0 == Some(step) {
-                std::process::abort();
-            }
-        }
-    }
-
-    fn flush(&self) {}
-}
 
 /// What somebody does on one side of the gap.
 #[derive(Debug, Clone, Copy)]
@@ -54,9 +33,13 @@ enum Deed {
 fn mortal() {
     let variable = |name| std::env::var(name).ok();
     let Some(product) = variable("MORTAL_PRODUCT") else { return };
-    let reaper = Reaper(variable("MORTAL_STEP").map(|step| step.parse().unwrap()));
-    log::set_logger(Box::leak(Box::new(reaper))).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
+    let dies_at = variable("MORTAL_STEP").map(|step| step.parse().unwrap());
+    at_each_step(move |step, _| {
+        println!("step {step}");
+        if dies_at == Some(step) {
+            std::process::abort();
+        }
+    });
     let [bundle, receipt] = ["MORTAL_BUNDLE", "MORTAL_RECEIPT"].map(|name| variable(name).unwrap());
     let (bundle, receipt) = (Path::new(&bundle), Path::new(&receipt));
     let builder = Client::builder(Product::from_file(product).unwrap());

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::ops::RangeInclusive;
 
 use crate::common::receiver::Receiver;
+use crate::common::steps::at_each_step;
 use crate::common::store::{fatten, set_aside, stores};
 use crate::common::{Home, LONG, process_of};
 use milepost::{Client, Event, Product};
@@ -22,49 +23,28 @@ const ANEW: RangeInclusive<usize> = 16..=STEPS;
 
 const EVENTS: u64 = 3_000;
 
-/// Dies at a step, and tells of each on standard output.
-struct Reaper {
-    /// The step, and how many times it may pass before.
-    dies_at: Mutex<Option<(usize, usize)>>,
-}
-
-impl log::Log for Reaper {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target() == "milepost::step"
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        let message = record.args().to_string();
-        let step: usize = message.split(' ').next().unwrap().parse().unwrap();
-        println!("step {step}");
-        match &mut *self.dies_at.lock().unwrap() {
-            Some((at, left)) if *at == step && *left == 0 => std::process::abort(),
-            Some((at, left)) if *at == step => *left -= 1,
-            _ => {}
-        }
-    }
-
-    fn flush(&self) {}
-}
-
 /// The worker that dies: enqueues, syncs and flushes.
 #[test]
 #[ignore = "a process that other tests start"]
 fn worker() {
     let variable = |name| std::env::var(name).ok();
     let Some(product) = variable("WORKER_PRODUCT") else { return };
-    let number = |name| variable(name).and_then(|value| value.parse().ok());
+    let number = |name| variable(name).and_then(|value| value.parse::<u32>().ok());
+    // The step, and how many times it may pass before.
     let dies_at = Mutex::new(number("WORKER_DIES_AT").zip(number("WORKER_DIES_AFTER")));
-    log::set_logger(Box::leak(Box::new(Reaper { dies_at }))).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
+    at_each_step(move |step, _| {
+        println!("step {step}");
+        match &mut *dies_at.lock().unwrap() {
+            Some((at, left)) if *at == step && *left == 0 => std::process::abort(),
+            Some((at, left)) if *at == step => *left -= 1,
+            _ => {}
+        }
+    });
     let client = Client::builder(Product::from_file(product).unwrap())
         .endpoint(variable("WORKER_ENDPOINT").unwrap())
         .build()
         .unwrap();
-    let from = number("WORKER_FROM").unwrap() as u64;
+    let from = u64::from(number("WORKER_FROM").unwrap());
     for number in from..from + EVENTS {
         client.enqueue(Event::new("job_finished").with("number", number as i64).with("region", "eu"));
     }

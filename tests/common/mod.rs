@@ -8,6 +8,7 @@ pub(crate) mod gap;
 pub(crate) mod host;
 pub(crate) mod prefect;
 pub(crate) mod receiver;
+pub(crate) mod steps;
 pub(crate) mod store;
 pub(crate) mod worker;
 

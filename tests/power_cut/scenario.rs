@@ -12,6 +12,7 @@ use milepost::{Client, Event, FlushReport, Product};
 
 use crate::common::dice::Dice;
 use crate::common::receiver::{self, Receiver, Reply};
+use crate::common::steps::at_each_step;
 use crate::common::{Home, LONG, arguments_of, finish, process_of};
 
 /// What stands before a promise on the driver's standard output.
@@ -121,8 +122,12 @@ fn driver() {
 #[ignore = "a process that other tests start"]
 fn mortal() {
     let Ok(first) = std::env::var("MORTAL_FIRST") else { return };
-    log::set_logger(&Reaper).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
+    let dies_at: u32 = std::env::var("MORTAL_STEP").unwrap().parse().unwrap();
+    at_each_step(move |step, _| {
+        if step == dies_at {
+            std::process::abort();
+        }
+    });
     let mut driver = Driver::new(first.parse().unwrap());
     let worker = driver.client();
     driver.enqueue(&worker, MORTAL_EVENTS - 1, 300);
@@ -132,27 +137,6 @@ fn mortal() {
 }
 
 const MORTAL_EVENTS: u64 = 20;
-
-/// Ends the process when its step is reached.
-struct Reaper;
-
-impl log::Log for Reaper {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target() == "milepost::step"
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let message = record.args().to_string();
-            let step = std::env::var("MORTAL_STEP").unwrap();
-            if message.split(' ').next() == Some(&step) {
-                std::process::abort();
-            }
-        }
-    }
-
-    fn flush(&self) {}
-}
 
 struct Driver {
     home: PathBuf,
