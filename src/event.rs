@@ -272,6 +272,18 @@ pub(crate) struct Part<'a> {
 impl<'a> Part<'a> {
     const NO_TEXT: u32 = u32::MAX;
 
+    /// Its value.
+    pub(crate) fn value(&self) -> Option<Value<'a>> {
+        let mut rest = self.bytes;
+        take_text(&mut rest)?;
+        Some(match take(&mut rest, 1)?[0] {
+            0 => Value::Bool(take(&mut rest, 1)?[0] == 1),
+            1 => Value::Int(unzigzag(take_varint(&mut rest)?)),
+            2 => Value::Float(f64::from_le_bytes(rest.try_into().ok()?)),
+            _ => Value::Text(Cow::Borrowed(str::from_utf8(take_text(&mut rest)?).ok()?)),
+        })
+    }
+
     /// Its value, where that is a text.
     #[inline(always)]
     pub(crate) fn text(&self) -> Option<&'a [u8]> {
@@ -293,6 +305,11 @@ impl<'a> Parts<'a> {
     pub(crate) fn len(&self) -> usize {
         self.count.into()
     }
+
+    /// What stands behind the parts that were found.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
 }
 
 impl<'a> Iterator for Parts<'a> {
@@ -305,10 +322,7 @@ impl<'a> Iterator for Parts<'a> {
         let whole = self.rest;
         let key = take_text(&mut self.rest)?;
         let text_len = match take(&mut self.rest, 1)?[0] {
-            0 => {
-                take(&mut self.rest, 1)?;
-                Part::NO_TEXT
-            }
+            0 if matches!(take(&mut self.rest, 1)?, [0 | 1]) => Part::NO_TEXT,
             1 => {
                 take_varint(&mut self.rest)?;
                 Part::NO_TEXT
@@ -317,7 +331,8 @@ impl<'a> Iterator for Parts<'a> {
                 take(&mut self.rest, 8)?;
                 Part::NO_TEXT
             }
-            _ => take_text(&mut self.rest)?.len() as u32,
+            3 => take_text(&mut self.rest)?.len() as u32,
+            _ => return None,
         };
         Some(Part { key, bytes: &whole[..whole.len() - self.rest.len()], text_len })
     }
@@ -337,12 +352,13 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 #[inline]
-fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     let width = match take(rest, 1)?[0] {
         251 => 2,
         252 => 4,
         253 => 8,
-        small => return Some(small.into()),
+        small @ 0..=250 => return Some(small.into()),
+        _ => return None,
     };
     let mut bytes = [0; 8];
     bytes[..width].copy_from_slice(take(rest, width)?);
@@ -369,6 +385,11 @@ pub(crate) fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)) as u64
 }
 
+/// The number that [`zigzag`] mapped.
+pub(crate) fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
 /// Writes `number` as bincode does: below 251 one byte, else a marker and two, four or eight bytes.
 pub(crate) fn put_varint(number: u64, out: &mut [u8; EVENT_TIME_BYTES_MAX]) -> usize {
     let (marker, width) = match number {
@@ -386,6 +407,16 @@ pub(crate) fn put_varint(number: u64, out: &mut [u8; EVENT_TIME_BYTES_MAX]) -> u
 }
 
 impl Value<'_> {
+    /// The same value, lent.
+    pub(crate) fn borrowed(&self) -> Value<'_> {
+        match self {
+            Value::Bool(flag) => Value::Bool(*flag),
+            Value::Int(number) => Value::Int(*number),
+            Value::Float(number) => Value::Float(*number),
+            Value::Text(text) => Value::Text(Cow::Borrowed(text)),
+        }
+    }
+
     /// The same value, owning its text.
     pub(crate) fn into_owned(self) -> Value<'static> {
         match self {

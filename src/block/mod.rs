@@ -33,16 +33,20 @@ mod builder;
 mod codec;
 mod dropped;
 mod origin;
+mod records;
 
 pub(crate) use address::{Address, Epoch, JournalId, event_id, milestone_id};
 pub(crate) use addresses::{Addresses, Ranges, ones};
 pub(crate) use builder::{BlockBuilder, part, single};
 pub(crate) use codec::{
-    BLOCK_HEADER_BYTES, Block, BlockError, Counts, End, Record, blocks, decode, decode_grown, encode,
-    find_block, read_block, write_note,
+    BLOCK_HEADER_BYTES, Block, BlockError, Counts, End, blocks, decode, decode_grown, encode, find_block,
+    read_block, write_note,
 };
+#[cfg(test)]
+use codec::{Sealed, write_block};
 pub use dropped::DropReason;
 pub(crate) use origin::{Carried, Origin, OriginId};
+pub(crate) use records::Record;
 
 use serde::{Deserialize, Serialize};
 

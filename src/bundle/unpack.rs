@@ -223,7 +223,10 @@ pub(crate) fn verify(path: &Path) -> Result<Verified, BundleError> {
 pub(crate) fn check_events(block: &Block<'_>) -> Result<(), BundleError> {
     let error = |error: crate::block::BlockError| damaged(error.to_string());
     let raw = block.raw().map_err(error)?;
-    block.records(&raw).try_for_each(|record| record.map(drop)).map_err(error)
+    let mut records = block.records(&raw);
+    records
+        .try_for_each(|record| record?.properties().try_for_each(|property| property.map(drop)))
+        .map_err(error)
 }
 
 fn damaged(what: impl Into<String>) -> BundleError {

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::census;
 use super::engine::Engine;
-use crate::block::{Block, Class, Kind, Origin, Record, event_id, milestone_id, read_block};
+use crate::block::{Block, BlockError, Class, Kind, Origin, Record, event_id, milestone_id, read_block};
 use crate::clock;
 use crate::delivery::{Format, Parcel};
 use crate::error::{Error, Result};
@@ -36,18 +36,18 @@ pub struct PeekedEvent {
 }
 
 impl PeekedEvent {
-    pub(super) fn new(record: &Record<'_>, class: Class, origin: &Origin) -> Self {
+    pub(super) fn new(record: &Record<'_>, class: Class, origin: &Origin) -> Result<Self, BlockError> {
         let id = match class {
             Class::Milestone => milestone_id(&origin.device_id, &origin.product, record.name),
             Class::Latest | Class::Bulk => event_id(record.address, record.time),
         };
-        let owned = |(key, value): &(&str, Value<'_>)| ((*key).to_owned(), value.clone().into_owned());
-        Self {
+        let owned = |(key, value): (&str, Value<'_>)| (key.to_owned(), value.into_owned());
+        Ok(Self {
             id: id.to_string(),
             name: record.name.into(),
             time: clock::rfc3339(record.time),
-            properties: record.properties.iter().map(owned).collect(),
-        }
+            properties: record.properties().map(|property| property.map(owned)).collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -187,7 +187,10 @@ pub(super) fn events(parcel: &Parcel, show: &mut dyn FnMut(PeekedEvent) -> bool)
     let raw = block.raw().map_err(damaged)?;
     for (bit, record) in block.records(&raw).enumerate() {
         let record = record.map_err(damaged)?;
-        if parcel.owed >> bit & 1 == 1 && !show(PeekedEvent::new(&record, block.class, &parcel.origin)) {
+        if parcel.owed >> bit & 1 == 0 {
+            continue;
+        }
+        if !show(PeekedEvent::new(&record, block.class, &parcel.origin).map_err(damaged)?) {
             return Ok(false);
         }
     }

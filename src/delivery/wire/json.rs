@@ -93,7 +93,7 @@ pub(super) fn put_properties<M: SerializeMap>(
         object.serialize_entry(key, value)?;
     }
     let is_taken = |key: &str| taken.contains(&key) || about.iter().any(|(name, _)| *name == key);
-    for (key, value) in &owed.properties {
+    for (key, value) in owed.properties {
         match is_taken(key) {
             false => object.serialize_entry(key, &Json(value))?,
             true => {

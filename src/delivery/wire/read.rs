@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Damage;
-use crate::block::{Address, BlockError, Class, Origin, event_id, milestone_id, read_block};
+use crate::block::{Address, BlockError, Class, Origin, Record, event_id, milestone_id, read_block};
 use crate::delivery::Parcel;
 use crate::event::Value;
 
@@ -21,7 +21,7 @@ pub(in crate::delivery) struct Owed<'a> {
     /// Microseconds since the Unix epoch.
     pub(in crate::delivery) time: u64,
     pub(in crate::delivery) name: &'a str,
-    pub(in crate::delivery) properties: Vec<(&'a str, Value<'a>)>,
+    pub(in crate::delivery) properties: &'a [(&'a str, Value<'a>)],
 }
 
 /// What was found in parcels.
@@ -62,16 +62,21 @@ fn read_parcel(parcel: &Parcel, take: &mut impl FnMut(Owed<'_>)) -> u128 {
         let block = read_block(&parcel.block)?;
         let (origin, class) = (&parcel.origin, block.class);
         let raw = block.raw()?;
+        let mut properties = Vec::new();
         for (bit, record) in block.records(&raw).enumerate() {
             let record = record?;
             if parcel.owed >> bit & 1 == 1 {
+                properties.clear();
+                for property in record.properties() {
+                    properties.push(property?);
+                }
                 read |= 1 << bit;
                 let id = match class {
                     Class::Milestone => milestone_id(&origin.device_id, &origin.product, record.name),
                     Class::Latest | Class::Bulk => event_id(record.address, record.time),
                 };
-                let (time, name, properties) = (record.time, record.name, record.properties);
-                let (address, journal_events) = (record.address, parcel.journal_events);
+                let Record { address, time, name, .. } = record;
+                let (journal_events, properties) = (parcel.journal_events, &properties[..]);
                 take(Owed { origin, class, address, journal_events, id, time, name, properties });
             }
         }

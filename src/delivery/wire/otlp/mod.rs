@@ -107,8 +107,8 @@ fn log_record<'a>(owed: Owed<'a>, id: &'a str, journal: &'a str) -> LogRecord<'a
     attributes.extend(owed.journal_events.map(|events| attribute(count, events.into())));
     // A property of such a name would make two of one event, or one of two.
     let is_ours = |key: &str| key == UID || ADDRESS.contains(&key);
-    let properties = owed.properties.into_iter().filter(|(key, _)| !is_ours(key));
-    attributes.extend(properties.map(|(key, value)| attribute(key, value)));
+    let properties = owed.properties.iter().filter(|(key, _)| !is_ours(key));
+    attributes.extend(properties.map(|(key, value)| attribute(key, value.borrowed())));
     let nanos = owed.time.saturating_mul(1_000);
     LogRecord {
         time_unix_nano: nanos,
