@@ -5,6 +5,8 @@
 //! derives them, cost a courier three times as much, most of it for memory that it gives back at once. In JSON, keys
 //! are camelCase and 64-bit integers strings. Fields that are empty are left out in both.
 
+use std::borrow::Borrow;
+
 use serde::{Serialize, Serializer};
 
 use crate::delivery::wire::json::put;
@@ -30,15 +32,16 @@ pub(super) struct Scope<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct LogRecord<'a> {
+#[serde(rename_all = "camelCase", bound = "A: Iterator<Item = KeyValue<'a>> + Clone")]
+pub(super) struct LogRecord<'a, A> {
     #[serde(serialize_with = "as_string", skip_serializing_if = "is_zero")]
     pub(super) time_unix_nano: u64,
     #[serde(serialize_with = "as_string", skip_serializing_if = "is_zero")]
     pub(super) observed_time_unix_nano: u64,
     pub(super) severity_number: u8,
     pub(super) event_name: &'a str,
-    pub(super) attributes: Vec<KeyValue<'a>>,
+    #[serde(serialize_with = "as_sequence")]
+    pub(super) attributes: A,
 }
 
 #[derive(Serialize)]
@@ -51,9 +54,14 @@ pub(super) struct AnyValue<'a>(pub(super) Value<'a>);
 
 impl Encoding {
     /// Appends a record to others of its scope.
-    pub(super) fn put_record(self, record: &LogRecord<'_>, records: &mut Vec<u8>) {
+    pub(super) fn put_record<'a>(
+        self,
+        record: &LogRecord<'a, impl Iterator<Item = KeyValue<'a>> + Clone>,
+        records: &mut Vec<u8>,
+    ) {
         match self {
-            Self::Protobuf => put_message(2, records, |out| record.put(out)),
+            // Its own attributes alone take more than a length of one byte can say.
+            Self::Protobuf => put_message::<2>(2, records, |out| record.put(out)),
             Self::Json => {
                 if !records.is_empty() {
                     records.push(b',');
@@ -72,10 +80,10 @@ impl Encoding {
         logs: &mut Vec<u8>,
     ) {
         match self {
-            Self::Protobuf => put_message(1, logs, |out| {
-                put_message(1, out, |out| put_attributes(1, &resource.attributes, out));
-                put_message(2, out, |out| {
-                    put_message(1, out, |out| scope.put(out));
+            Self::Protobuf => put_message::<3>(1, logs, |out| {
+                put_message::<2>(1, out, |out| put_attributes(1, resource.attributes.iter(), out));
+                put_message::<3>(2, out, |out| {
+                    put_message::<1>(1, out, |out| scope.put(out));
                     out.extend_from_slice(records);
                 });
             }),
@@ -114,12 +122,12 @@ impl Scope<'_> {
     }
 }
 
-impl LogRecord<'_> {
+impl<'a, A: Iterator<Item = KeyValue<'a>> + Clone> LogRecord<'a, A> {
     fn put(&self, out: &mut Vec<u8>) {
         put_time(1, self.time_unix_nano, out);
         put_key(2, VARINT, out);
         put_varint(self.severity_number.into(), out);
-        put_attributes(6, &self.attributes, out);
+        put_attributes(6, self.attributes.clone(), out);
         put_time(11, self.observed_time_unix_nano, out);
         put_bytes(12, self.event_name.as_bytes(), out);
     }
@@ -176,28 +184,38 @@ fn put_bytes(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-fn put_attributes(number: u8, attributes: &[KeyValue<'_>], out: &mut Vec<u8>) {
-    for KeyValue { key, value } in attributes {
-        put_message(number, out, |out| {
+fn put_attributes<'a>(
+    number: u8,
+    attributes: impl Iterator<Item = impl Borrow<KeyValue<'a>>>,
+    out: &mut Vec<u8>,
+) {
+    for attribute in attributes {
+        let KeyValue { key, value } = attribute.borrow();
+        put_message::<1>(number, out, |out| {
             put_bytes(1, key.as_bytes(), out);
-            put_message(2, out, |out| value.put(out));
+            put_message::<1>(2, out, |out| value.put(out));
         });
     }
 }
 
-/// Appends a message. How long it is, is known when it is written, and mostly fits the byte that was left for it.
-fn put_message(number: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+/// Appends a message. How long it is, is known when it is written; `ROOM` is how many bytes its length mostly takes,
+/// and where it takes others, what was written is moved.
+fn put_message<const ROOM: usize>(number: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     put_key(number, LENGTH_DELIMITED, out);
     let at = out.len();
-    out.push(0);
+    out.extend_from_slice(&[0; ROOM]);
     write(out);
-    let length = out.len() - at - 1;
-    if length < 0x80 {
-        out[at] = length as u8;
+    let length = out.len() - at - ROOM;
+    let width = (length.checked_ilog2().unwrap_or(0) / 7 + 1) as usize;
+    if width == ROOM {
+        for (place, byte) in out[at..at + ROOM].iter_mut().enumerate() {
+            let more = if place + 1 < ROOM { 0x80 } else { 0 };
+            *byte = (length >> (7 * place)) as u8 & 0x7f | more;
+        }
     } else {
         let mut varint = Vec::new();
         put_varint(length as u64, &mut varint);
-        out.splice(at..=at, varint);
+        out.splice(at..at + ROOM, varint);
     }
 }
 
@@ -220,6 +238,13 @@ impl Serialize for AnyValue<'_> {
 
 fn as_string<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(number)
+}
+
+fn as_sequence<'a, S: Serializer>(
+    attributes: &(impl Iterator<Item = KeyValue<'a>> + Clone),
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(attributes.clone())
 }
 
 fn is_zero(number: &u64) -> bool {

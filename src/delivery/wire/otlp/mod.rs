@@ -59,7 +59,7 @@ pub(super) fn encode(parcels: &[Parcel], encoding: Encoding) -> Encoded {
         let id = owed.id.hyphenated().encode_lower(&mut id);
         let mut journal = Uuid::encode_buffer();
         let journal = owed.address.journal.0.simple().encode_lower(&mut journal);
-        encoding.put_record(&log_record(owed, id, journal), &mut records);
+        encoding.put_record(&log_record(&owed, id, journal), &mut records);
     });
     if let Some(origin) = last {
         put_logs(encoding, &origin, &mut records, &mut logs);
@@ -98,17 +98,22 @@ fn put_logs(encoding: Encoding, origin: &Origin, records: &mut Vec<u8>, logs: &m
     records.clear();
 }
 
-fn log_record<'a>(owed: Owed<'a>, id: &'a str, journal: &'a str) -> LogRecord<'a> {
-    let mut attributes = Vec::with_capacity(4 + owed.properties.len());
-    attributes.push(attribute(UID, id.into()));
-    let [journal_key, index, count] = ADDRESS;
-    attributes.push(attribute(journal_key, journal.into()));
-    attributes.push(attribute(index, owed.address.index.into()));
-    attributes.extend(owed.journal_events.map(|events| attribute(count, events.into())));
+fn log_record<'a>(
+    owed: &Owed<'a>,
+    id: &'a str,
+    journal: &'a str,
+) -> LogRecord<'a, impl Iterator<Item = KeyValue<'a>> + Clone> {
+    let [journal_key, index_key, count_key] = ADDRESS;
+    let (index, count) = (owed.address.index, owed.journal_events);
+    let texts =
+        [(UID, id), (journal_key, journal)].into_iter().map(|(key, text)| attribute(key, text.into()));
+    let numbers = [Some((index_key, index)), count.map(|count| (count_key, count))].into_iter().flatten();
+    let numbers = numbers.map(|(key, number)| attribute(key, number.into()));
     // A property of such a name would make two of one event, or one of two.
     let is_ours = |key: &str| key == UID || ADDRESS.contains(&key);
-    let properties = owed.properties.iter().filter(|(key, _)| !is_ours(key));
-    attributes.extend(properties.map(|(key, value)| attribute(key, value.borrowed())));
+    let properties = owed.properties.iter().filter(move |(key, _)| !is_ours(key));
+    let attributes =
+        texts.chain(numbers).chain(properties.map(|(key, value)| attribute(key, value.borrowed())));
     let nanos = owed.time.saturating_mul(1_000);
     LogRecord {
         time_unix_nano: nanos,
