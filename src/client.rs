@@ -16,7 +16,7 @@ use crate::delivery::{Deliver, Format};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::installation::Installation;
-use crate::journal::{Channel, Greeting, Reached, Slot, SyncEvery, SyncThread, Writer, WriterSettings};
+use crate::journal::{Channel, Greeting, Reached, Stamp, SyncEvery, SyncThread, Writer, WriterSettings};
 use crate::limits::{CHANNEL_EVENTS, CHANNEL_EVENTS_MAX, DROP_TIMEOUT};
 use crate::owner::{Admin, Choices, Errand, FlushReport, Settings, StoreThread, erase_in_background, refuse};
 use crate::process::{self, Process};
@@ -350,13 +350,12 @@ impl Client {
 
     #[inline]
     fn send(&self, event: Event, time: Option<SystemTime>) -> Result<(), EnqueueError> {
-        // Its slot comes first: an event that is looked at before it stands there is moved once more.
-        let slot = Slot::new(0, Class::Bulk, event);
         let now = self.inner.now_if_open().map_err(EnqueueError::Refused)?;
-        if slot.event.broken_limit().is_some() {
-            return Err(self.refuse_broken(&slot.event));
+        if event.broken_limit().is_some() {
+            return Err(self.refuse_broken(&event));
         }
-        self.inner.channel.send(slot.at(time.map_or(now, clock::micros))).map_err(EnqueueError::Full)
+        let stamp = Stamp::new(time.map_or(now, clock::micros), Class::Bulk);
+        self.inner.channel.send(event, stamp).map_err(EnqueueError::Full)
     }
 
     /// Reaches a milestone: it is delivered once an installation, whoever reaches it and how often. `milestones.json`
@@ -380,8 +379,8 @@ impl Client {
         }
         // Before the writer can say that it was not written.
         self.inner.milestones.set(name, true);
-        let slot = Slot::new(now, Class::Milestone, Event::new(name));
-        self.inner.channel.send(slot).map_err(|_| {
+        let stamp = Stamp::new(now, Class::Milestone);
+        self.inner.channel.send(Event::new(name), stamp).map_err(|_| {
             self.inner.milestones.set(name, false);
             self.inner.channel.counters.refuse(Refusal::Full, 1);
             Error::new(ErrorKind::Io, format!("the channel is full: the milestone {name:?} was not taken"))

@@ -14,7 +14,7 @@ use crate::block::Class;
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::journal::{Channel, Slot};
+use crate::journal::{Channel, Stamp};
 use crate::process::{self, Process};
 use crate::product::{HEARTBEAT, ServerInfo};
 
@@ -90,8 +90,8 @@ impl Beating {
         if !self.channel.is_open() {
             return true;
         }
-        let slot = Slot::new(clock::wall_micros(), Class::Latest, self.event.clone());
-        let sent = self.channel.send(slot).is_ok();
+        let stamp = Stamp::new(clock::wall_micros(), Class::Latest);
+        let sent = self.channel.send(self.event.clone(), stamp).is_ok();
         if !sent {
             self.channel.counters.refuse(Refusal::Full, 1);
         }

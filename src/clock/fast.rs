@@ -30,6 +30,10 @@ pub(super) fn wall() -> SystemTime {
     if jumped < 0 { now - by } else { now + by }
 }
 
+pub(super) fn wall_micros() -> u64 {
+    super::micros(wall())
+}
+
 pub(super) fn monotonic() -> Instant {
     RUN.get().map_or_else(Instant::now, |(speed, from, _)| *from + from.elapsed() * *speed)
 }

@@ -13,60 +13,63 @@ use crate::clock;
 use crate::event::Event;
 use crate::limits::{CHANNEL_BOXED_BYTES_MAX, WRITER_SILENT_AFTER};
 
-/// One event on its way to the writer: two cache lines.
-pub(crate) struct Slot {
-    /// Microseconds since the Unix epoch, with the class in the two highest bits.
-    stamp: u64,
-    pub(crate) event: Event,
-}
+/// When an event was enqueued, in microseconds since the Unix epoch, with its class in the two highest bits. It
+/// travels in the event.
+#[derive(Clone, Copy)]
+pub(crate) struct Stamp(u64);
 
-impl Slot {
+impl Stamp {
     const CLASS_SHIFT: u32 = 62;
     const MICROS: u64 = (1 << Self::CLASS_SHIFT) - 1;
 
     #[inline]
-    pub(crate) fn new(micros: u64, class: Class, event: Event) -> Self {
-        Self { stamp: u64::from(class.to_byte()) << Self::CLASS_SHIFT, event }.at(micros)
+    pub(crate) fn new(micros: u64, class: Class) -> Self {
+        Self(u64::from(class.to_byte()) << Self::CLASS_SHIFT | micros & Self::MICROS)
     }
 
-    /// The same at another time.
-    #[inline]
-    pub(crate) fn at(mut self, micros: u64) -> Self {
-        self.stamp = self.stamp & !Self::MICROS | micros & Self::MICROS;
-        self
+    /// The one that an event came with.
+    pub(super) fn of(event: &Event) -> Self {
+        Self(event.stamp)
     }
 
-    pub(crate) fn micros(&self) -> u64 {
-        self.stamp & Self::MICROS
+    pub(super) fn micros(self) -> u64 {
+        self.0 & Self::MICROS
     }
 
-    pub(crate) fn class(&self) -> Class {
-        Class::from_byte((self.stamp >> Self::CLASS_SHIFT) as u8).unwrap_or_default()
+    pub(super) fn class(self) -> Class {
+        Class::from_byte((self.0 >> Self::CLASS_SHIFT) as u8).unwrap_or_default()
     }
 }
 
 /// What the caller's side and the writer share. Nothing here is locked.
 pub(crate) struct Channel {
-    sender: Sender<Slot>,
-    pub(super) receiver: Receiver<Slot>,
-    /// More waiting slots than this wake the writer.
+    sender: Sender<Event>,
+    pub(super) receiver: Receiver<Event>,
+    /// More waiting events than this wake the writer.
     half: usize,
-    /// Whether the writer will look by itself before the channel can fill. While it does, senders do not ask
-    /// how full the channel is: that would fetch the cache line that the writer changes with each event.
-    awake: AtomicBool,
-    /// When the writer was last seen, in microseconds of the wall clock.
-    ticked_at: AtomicU64,
+    signs: Signs,
     /// Bytes of boxed events in the channel.
     boxed: AtomicUsize,
     /// The writer's thread, once it runs.
     pub(super) writer: OnceLock<Thread>,
-    /// Whether events are taken.
-    open: AtomicBool,
     closing: AtomicBool,
     has_ended: AtomicBool,
     turn: AtomicBool,
     tickets: AtomicU64,
     pub(crate) counters: Counters,
+}
+
+/// What a sender reads and the writer changes at each tick: one cache line of its own, so that one sender a tick has to
+/// fetch one.
+#[repr(align(64))]
+struct Signs {
+    /// Whether events are taken.
+    open: AtomicBool,
+    /// Whether the writer will look by itself before the channel can fill. While it does, senders do not ask
+    /// how full the channel is: that would fetch the cache line that the writer changes with each event.
+    awake: AtomicBool,
+    /// When the writer was last seen, in microseconds of the wall clock.
+    ticked_at: AtomicU64,
 }
 
 /// What this process counted since the client was built.
@@ -105,11 +108,13 @@ impl Channel {
             sender,
             receiver,
             half: capacity / 2,
-            awake: AtomicBool::new(false),
-            ticked_at: AtomicU64::new(clock::wall_micros()),
+            signs: Signs {
+                open: AtomicBool::new(true),
+                awake: AtomicBool::new(false),
+                ticked_at: AtomicU64::new(clock::wall_micros()),
+            },
             boxed: AtomicUsize::new(0),
             writer: OnceLock::new(),
-            open: AtomicBool::new(true),
             closing: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             turn: AtomicBool::new(false),
@@ -121,52 +126,54 @@ impl Channel {
     /// Whether events are taken: one relaxed load.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        self.open.load(Ordering::Relaxed)
+        self.signs.open.load(Ordering::Relaxed)
     }
 
     /// Whether nothing was seen of the writer for so long that it may be another process's. A disk that hangs or
     /// a clock that was set looks the same.
     #[inline]
     pub(crate) fn is_silent(&self, now_micros: u64) -> bool {
-        now_micros.abs_diff(self.ticked_at.load(Ordering::Relaxed)) > WRITER_SILENT_AFTER.as_micros() as u64
+        now_micros.abs_diff(self.signs.ticked_at.load(Ordering::Relaxed))
+            > WRITER_SILENT_AFTER.as_micros() as u64
     }
 
     /// Tells that the writer is there.
     pub(super) fn tick(&self) {
-        self.ticked_at.store(clock::wall_micros(), Ordering::Relaxed);
+        self.signs.ticked_at.store(clock::wall_micros(), Ordering::Relaxed);
     }
 
     /// Takes no more events.
     pub(crate) fn refuse_all(&self) {
-        self.open.store(false, Ordering::Relaxed);
+        self.signs.open.store(false, Ordering::Relaxed);
     }
 
     /// Takes events again, unless it was closed for good.
     pub(super) fn allow(&self) {
-        self.open.store(true, Ordering::SeqCst);
+        self.signs.open.store(true, Ordering::SeqCst);
         if self.closing.load(Ordering::SeqCst) {
-            self.open.store(false, Ordering::SeqCst);
+            self.signs.open.store(false, Ordering::SeqCst);
         }
     }
 
     /// Puts an event into the channel, or hands it back when that is full. Below half-full nobody is woken:
     /// the writer looks by itself, and a futex would cost the caller a hundred times more than the send.
     #[inline]
-    pub(crate) fn send(&self, slot: Slot) -> Result<(), Event> {
-        let heap_bytes = slot.event.heap_bytes();
+    pub(crate) fn send(&self, mut event: Event, stamp: Stamp) -> Result<(), Event> {
+        let heap_bytes = event.heap_bytes();
         if heap_bytes > 0 && !self.reserve(heap_bytes) {
-            return Err(slot.event);
+            return Err(event);
         }
-        match self.sender.try_send(slot) {
+        event.stamp = stamp.0;
+        match self.sender.try_send(event) {
             Ok(()) => {
-                if !self.awake.load(Ordering::Relaxed) && self.sender.len() > self.half {
+                if !self.signs.awake.load(Ordering::Relaxed) && self.sender.len() > self.half {
                     self.wake_once();
                 }
                 Ok(())
             }
-            Err(TrySendError::Full(slot) | TrySendError::Disconnected(slot)) => {
+            Err(TrySendError::Full(event) | TrySendError::Disconnected(event)) => {
                 self.boxed.fetch_sub(heap_bytes, Ordering::Relaxed);
-                Err(slot.event)
+                Err(event)
             }
         }
     }
@@ -182,7 +189,7 @@ impl Channel {
 
     #[cold]
     fn wake_once(&self) {
-        if !self.awake.swap(true, Ordering::Relaxed) {
+        if !self.signs.awake.swap(true, Ordering::Relaxed) {
             self.wake();
         }
     }
@@ -220,7 +227,7 @@ impl Channel {
     /// Takes no more events, and lets the writer end once the channel is empty.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
-        self.open.store(false, Ordering::SeqCst);
+        self.signs.open.store(false, Ordering::SeqCst);
         self.wake();
     }
 
@@ -246,38 +253,33 @@ impl Channel {
 
     /// Lets the writer sleep for a tick, unless the channel passes half or somebody wakes it.
     pub(super) fn sleep(&self, tick: Duration) {
-        self.awake.store(false, Ordering::Relaxed);
+        self.signs.awake.store(false, Ordering::Relaxed);
         thread::park_timeout(clock::wait(tick));
-        self.awake.store(true, Ordering::Relaxed);
+        self.signs.awake.store(true, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::SLOT_BYTES_MAX;
-
     #[test]
-    fn a_slot_is_two_cache_lines_and_keeps_time_and_class() {
-        assert_eq!(size_of::<Slot>(), SLOT_BYTES_MAX);
+    fn a_stamp_keeps_time_and_class() {
         for class in [Class::Milestone, Class::Latest, Class::Bulk] {
-            let slot = Slot::new(1_795_424_400_123_456, class, Event::new("e"));
-            assert_eq!((slot.micros(), slot.class()), (1_795_424_400_123_456, class));
+            let stamp = Stamp::new(1_795_424_400_123_456, class);
+            assert_eq!((stamp.micros(), stamp.class()), (1_795_424_400_123_456, class));
         }
     }
 
     #[test]
     fn boxed_events_are_bounded_and_their_room_comes_back() {
-        let channel = Channel::new(1 << 14);
+        let (channel, stamp) = (Channel::new(1 << 14), Stamp::new(0, Class::Bulk));
         // Cloned, since a clone has no room to spare.
         let large = Event::new("e").with("text", "x".repeat(1_000)).clone();
-        let sent = (0..1 << 14)
-            .take_while(|_| channel.send(Slot::new(0, Class::Bulk, large.clone())).is_ok())
-            .count();
+        let sent = (0..1 << 14).take_while(|_| channel.send(large.clone(), stamp).is_ok()).count();
         assert!(sent * large.heap_bytes() <= CHANNEL_BOXED_BYTES_MAX);
-        assert!(channel.send(Slot::new(0, Class::Bulk, Event::new("small"))).is_ok());
-        while let Ok(slot) = channel.receiver.try_recv() {
-            channel.release(&slot.event);
+        assert!(channel.send(Event::new("small"), stamp).is_ok());
+        while let Ok(event) = channel.receiver.try_recv() {
+            channel.release(&event);
         }
         assert_eq!(channel.boxed.load(Ordering::Relaxed), 0);
     }

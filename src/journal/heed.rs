@@ -78,8 +78,8 @@ impl Writer {
     /// Discards what stands in the channel, counted; whoever waits for it is told.
     pub(super) fn discard(&mut self) {
         let mut discarded = 0;
-        for slot in self.channel.receiver.clone().try_iter().take(self.channel.receiver.len()) {
-            self.channel.release(&slot.event);
+        for event in self.channel.receiver.clone().try_iter().take(self.channel.receiver.len()) {
+            self.channel.release(&event);
             discarded += 1;
         }
         if discarded > 0 {
@@ -104,7 +104,7 @@ mod tests {
     use crate::event::Event;
     use crate::installation::{Installation, fs};
     use crate::journal::{
-        Channel, Contents, Greeting, Reached, Slot, SyncEvery, SyncThread, Writer, WriterSettings, oldest,
+        Channel, Contents, Greeting, Reached, Stamp, SyncEvery, SyncThread, Writer, WriterSettings, oldest,
     };
     use crate::product::{Mode, Product};
 
@@ -144,7 +144,7 @@ mod tests {
         }
 
         fn send(&self, class: Class, name: &'static str) {
-            self.channel.send(Slot::new(clock::wall_micros(), class, Event::new(name))).unwrap();
+            self.channel.send(Event::new(name), Stamp::new(clock::wall_micros(), class)).unwrap();
         }
 
         fn sync(&self) -> crate::Result<()> {

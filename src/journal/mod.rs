@@ -45,7 +45,7 @@ mod usage;
 mod writer;
 
 pub(crate) use carrier::Carrier;
-pub(crate) use channel::{Channel, Slot};
+pub(crate) use channel::{Channel, Stamp};
 pub(crate) use cut::{Cut, cut, has_only};
 pub(crate) use directory::{JournalName, oldest};
 pub(crate) use file::Journal;

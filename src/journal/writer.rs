@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::channel::{Channel, Slot};
+use super::channel::{Channel, Stamp};
 use super::file::Journal;
 use super::greeting::Greeting;
 use super::milestones::Reached;
@@ -268,13 +268,13 @@ impl Writer {
         }
         let allowed = self.opener.check_quota(self.journal.is_none());
         let (mut taken, mut refused) = (0, 0);
-        for slot in self.channel.receiver.clone().try_iter().take(events) {
-            self.channel.release(&slot.event);
+        for event in self.channel.receiver.clone().try_iter().take(events) {
+            self.channel.release(&event);
             taken += 1;
-            if allowed.is_err() && slot.class() != Class::Milestone {
+            if allowed.is_err() && Stamp::of(&event).class() != Class::Milestone {
                 refused += 1;
             } else {
-                self.admit(&slot);
+                self.admit(&event);
             }
             if self.is_full() {
                 break;
@@ -295,18 +295,19 @@ impl Writer {
             || events + self.out.events + self.builder.len() as u32 >= quota.journal_events()
     }
 
-    fn admit(&mut self, slot: &Slot) {
-        let alone = slot.class() == Class::Milestone;
+    fn admit(&mut self, event: &Event) {
+        let (class, micros) = (Stamp::of(event).class(), Stamp::of(event).micros());
+        let alone = class == Class::Milestone;
         let beat;
-        let event = match slot.class() {
-            Class::Latest => match self.with_session(&slot.event) {
+        let event = match class {
+            Class::Latest => match self.with_session(event) {
                 Ok(event) => {
                     beat = event;
                     &beat
                 }
                 Err(why) => return self.lose_unopened(1, why),
             },
-            Class::Milestone | Class::Bulk => &slot.event,
+            Class::Milestone | Class::Bulk => event,
         };
         let counters = &self.channel.counters;
         let bytes = match self.admission.admit(event.bytes(), alone, |rule| counters.redact(rule)) {
@@ -314,13 +315,13 @@ impl Writer {
             Err(refusal) => return counters.refuse(refusal, 1),
         };
         if alone {
-            return self.write_milestone(slot.micros(), &bytes);
+            return self.write_milestone(micros, &bytes);
         }
-        if slot.class() != self.class || self.builder.is_full_for(bytes.len()) {
+        if class != self.class || self.builder.is_full_for(bytes.len()) {
             self.seal();
         }
-        self.class = slot.class();
-        self.builder.push(slot.micros(), &bytes);
+        self.class = class;
+        self.builder.push(micros, &bytes);
         if self.class == Class::Latest {
             // One that a newer one takes the place of goes as a block.
             self.seal();
