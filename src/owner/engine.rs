@@ -124,6 +124,9 @@ impl Engine {
             busy |= self.dispatch(index, now, more)?;
         }
         self.spool.tidy(false)?;
+        if !busy {
+            self.intake.rest();
+        }
         Ok(busy)
     }
 

@@ -102,6 +102,11 @@ impl Intake {
         Ok(())
     }
 
+    /// Keeps no journal in memory while nothing is to be done: it is read again from where it was left.
+    pub(crate) fn rest(&mut self) {
+        self.reading = None;
+    }
+
     /// Forgets a journal that is being read.
     pub(super) fn forget(&mut self, id: JournalId) {
         self.reading.take_if(|reading| reading.id == id);
