@@ -349,13 +349,13 @@ impl Client {
     }
 
     #[inline]
-    fn send(&self, event: Event, time: Option<SystemTime>) -> Result<(), EnqueueError> {
+    fn send(&self, mut event: Event, time: Option<SystemTime>) -> Result<(), EnqueueError> {
         let now = self.inner.now_if_open().map_err(EnqueueError::Refused)?;
         if event.broken_limit().is_some() {
             return Err(self.refuse_broken(&event));
         }
-        let stamp = Stamp::new(time.map_or(now, clock::micros), Class::Bulk);
-        self.inner.channel.send(event, stamp).map_err(EnqueueError::Full)
+        Stamp::new(time.map_or(now, clock::micros), Class::Bulk).put(&mut event);
+        self.inner.channel.send(event).map_err(EnqueueError::Full)
     }
 
     /// Reaches a milestone: it is delivered once an installation, whoever reaches it and how often. `milestones.json`
@@ -379,8 +379,9 @@ impl Client {
         }
         // Before the writer can say that it was not written.
         self.inner.milestones.set(name, true);
-        let stamp = Stamp::new(now, Class::Milestone);
-        self.inner.channel.send(Event::new(name), stamp).map_err(|_| {
+        let mut event = Event::new(name);
+        Stamp::new(now, Class::Milestone).put(&mut event);
+        self.inner.channel.send(event).map_err(|_| {
             self.inner.milestones.set(name, false);
             self.inner.channel.counters.refuse(Refusal::Full, 1);
             Error::new(ErrorKind::Io, format!("the channel is full: the milestone {name:?} was not taken"))

@@ -27,8 +27,9 @@ use crate::limits::{
     STRING_BYTES_MAX,
 };
 
-/// Bytes of an event that fit into its slot of the channel, beside the stamp (8), the kind and the length.
-const INLINE_BYTES: usize = SLOT_BYTES_MAX - 8 - 2;
+/// Bytes of an event that fit into its slot of the channel, beside the stamp and a pointer (8 each), the
+/// limit that it breaks and the length.
+const INLINE_BYTES: usize = SLOT_BYTES_MAX - 2 * 8 - 2;
 
 /// Something that happened: a name and up to 32 properties.
 ///
@@ -41,19 +42,17 @@ const INLINE_BYTES: usize = SLOT_BYTES_MAX - 8 - 2;
 /// The name has at most 128 bytes of `[A-Za-z0-9_.:-]`, a key at most 64 bytes, a string at most 1 KiB, the
 /// event at most 4 KiB. An event that breaks a limit is not cut to size: it is refused when it is enqueued,
 /// and [`Event::broken_limit`] says why. A key that is given twice keeps its last value. Nothing is
-/// allocated while the event's bytes fit into some 118.
+/// allocated while the event's bytes fit into some 110.
 #[derive(Clone)]
 pub struct Event {
     /// What the channel notes about it. It is here so that an event goes on its way as it lies: it is moved once.
     pub(crate) stamp: u64,
-    repr: Repr,
-}
-
-#[derive(Clone)]
-enum Repr {
-    Inline { len: u8, bytes: [u8; INLINE_BYTES] },
-    Heap(Vec<u8>),
-    Broken(Limit),
+    /// All of its bytes, where they do not fit in here. A pointer, since what an event is made of is moved with it.
+    #[expect(clippy::box_collection, reason = "a vector is three words, of which most events need none")]
+    heap: Option<Box<Vec<u8>>>,
+    broken: Option<Limit>,
+    len: u8,
+    inline: [u8; INLINE_BYTES],
 }
 
 /// The value of a property.
@@ -94,21 +93,19 @@ impl Event {
         Self::named(name.as_ref())
     }
 
-    #[inline(always)]
-    fn of(repr: Repr) -> Self {
-        Self { stamp: 0, repr }
-    }
-
     fn named(name: &str) -> Self {
+        let mut event = Self { stamp: 0, heap: None, broken: None, len: 0, inline: [0; INLINE_BYTES] };
         if !is_name(name) {
-            return Self::of(Repr::Broken(Limit::Name));
+            event.broken = Some(Limit::Name);
+            return event;
         }
-        let mut bytes = [0; INLINE_BYTES];
-        let mut put = Put { room: &mut bytes, len: 0 };
+        let mut put = Put { room: &mut event.inline, len: 0 };
         if put.text(name).and_then(|()| put.bytes(&[0])).is_some() {
-            return Self::of(Repr::Inline { len: put.len as u8, bytes });
+            event.len = put.len as u8;
+        } else {
+            event.heap = Some([&[name.len() as u8], name.as_bytes(), &[0]].concat().into());
         }
-        Self::of(Repr::Heap([&[name.len() as u8], name.as_bytes(), &[0]].concat()))
+        event
     }
 
     /// Adds a property.
@@ -128,30 +125,29 @@ impl Event {
     /// constant that it is.
     #[inline(always)]
     fn set(&mut self, key: &str, value: &Value<'_>) -> Option<()> {
-        let Repr::Inline { len, bytes } = &mut self.repr else { return None };
-        if broken_by(key, value).is_some() {
+        if self.heap.is_some() || self.broken.is_some() || broken_by(key, value).is_some() {
             return None;
         }
-        let count_at = 1 + bytes[0] as usize;
-        let mut put = Put { room: bytes, len: *len as usize };
+        let count_at = 1 + self.inline[0] as usize;
+        let mut put = Put { room: &mut self.inline, len: self.len as usize };
         put.property(key, value)?;
-        *len = put.len as u8;
-        bytes[count_at] += 1;
+        self.len = put.len as u8;
+        self.inline[count_at] += 1;
         Some(())
     }
 
     #[cold]
-    fn with_on_heap(self, key: &str, value: &Value<'_>) -> Self {
-        let mut bytes = match self.repr {
-            Repr::Inline { len, bytes } => bytes[..len as usize].to_vec(),
-            Repr::Heap(bytes) => bytes,
-            Repr::Broken(_) => return self,
-        };
+    fn with_on_heap(mut self, key: &str, value: &Value<'_>) -> Self {
+        if self.broken.is_some() {
+            return self;
+        }
+        let mut bytes = self.heap.take().unwrap_or_else(|| self.inline[..self.len as usize].to_vec().into());
         let count_at = 1 + bytes[0] as usize;
         // What fits into a slot has fewer properties than may be: each takes four bytes at least.
         let full = (bytes[count_at] as usize == PROPERTIES_MAX).then_some(Limit::Properties);
-        if let Some(limit) = broken_by(key, value).or(full) {
-            return Self::of(Repr::Broken(limit));
+        self.broken = broken_by(key, value).or(full);
+        if self.broken.is_some() {
+            return self;
         }
         let start = bytes.len();
         bytes.resize(start + property_bytes_max(key, value), 0);
@@ -159,36 +155,34 @@ impl Event {
         let fits = put.property(key, value).is_some();
         let len = put.len;
         if !fits || len + EVENT_TIME_BYTES_MAX > EVENT_BYTES_MAX {
-            return Self::of(Repr::Broken(Limit::Event));
+            self.broken = Some(Limit::Event);
+            return self;
         }
         bytes.truncate(len);
         bytes[count_at] += 1;
-        Self::of(Repr::Heap(bytes))
+        self.heap = Some(bytes);
+        self
     }
 
     /// The limit that this event breaks, if it does: it will be refused.
+    #[inline]
     pub fn broken_limit(&self) -> Option<Limit> {
-        match self.repr {
-            Repr::Broken(limit) => Some(limit),
-            _ => None,
-        }
+        self.broken
     }
 
     /// The event as it is stored; empty when a limit is broken.
     pub(crate) fn bytes(&self) -> &[u8] {
-        match &self.repr {
-            Repr::Inline { len, bytes } => &bytes[..*len as usize],
-            Repr::Heap(bytes) => bytes,
-            Repr::Broken(_) => &[],
+        match &self.heap {
+            _ if self.broken.is_some() => &[],
+            Some(bytes) => bytes,
+            None => &self.inline[..self.len as usize],
         }
     }
 
     /// Bytes that this event keeps on the heap.
+    #[inline]
     pub(crate) fn heap_bytes(&self) -> usize {
-        match &self.repr {
-            Repr::Heap(bytes) => bytes.capacity(),
-            _ => 0,
-        }
+        self.heap.as_ref().map_or(0, |bytes| bytes.capacity() + size_of::<Vec<u8>>())
     }
 }
 
@@ -463,9 +457,9 @@ value_from! {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.repr {
-            Repr::Broken(limit) => f.debug_tuple("Event").field(limit).finish(),
-            _ => {
+        match self.broken {
+            Some(limit) => f.debug_tuple("Event").field(&limit).finish(),
+            None => {
                 let bytes = self.bytes();
                 let name = bytes.get(1..1 + bytes[0] as usize).map(String::from_utf8_lossy);
                 f.debug_struct("Event").field("name", &name.unwrap_or_default()).finish_non_exhaustive()

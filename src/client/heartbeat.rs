@@ -90,8 +90,9 @@ impl Beating {
         if !self.channel.is_open() {
             return true;
         }
-        let stamp = Stamp::new(clock::wall_micros(), Class::Latest);
-        let sent = self.channel.send(self.event.clone(), stamp).is_ok();
+        let mut event = self.event.clone();
+        Stamp::new(clock::wall_micros(), Class::Latest).put(&mut event);
+        let sent = self.channel.send(event).is_ok();
         if !sent {
             self.channel.counters.refuse(Refusal::Full, 1);
         }

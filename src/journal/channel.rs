@@ -27,6 +27,12 @@ impl Stamp {
         Self(u64::from(class.to_byte()) << Self::CLASS_SHIFT | micros & Self::MICROS)
     }
 
+    /// Notes it in an event that is about to be sent.
+    #[inline]
+    pub(crate) fn put(self, event: &mut Event) {
+        event.stamp = self.0;
+    }
+
     /// The one that an event came with.
     pub(super) fn of(event: &Event) -> Self {
         Self(event.stamp)
@@ -158,12 +164,11 @@ impl Channel {
     /// Puts an event into the channel, or hands it back when that is full. Below half-full nobody is woken:
     /// the writer looks by itself, and a futex would cost the caller a hundred times more than the send.
     #[inline]
-    pub(crate) fn send(&self, mut event: Event, stamp: Stamp) -> Result<(), Event> {
+    pub(crate) fn send(&self, event: Event) -> Result<(), Event> {
         let heap_bytes = event.heap_bytes();
         if heap_bytes > 0 && !self.reserve(heap_bytes) {
             return Err(event);
         }
-        event.stamp = stamp.0;
         match self.sender.try_send(event) {
             Ok(()) => {
                 if !self.signs.awake.load(Ordering::Relaxed) && self.sender.len() > self.half {
@@ -272,12 +277,12 @@ mod tests {
 
     #[test]
     fn boxed_events_are_bounded_and_their_room_comes_back() {
-        let (channel, stamp) = (Channel::new(1 << 14), Stamp::new(0, Class::Bulk));
+        let channel = Channel::new(1 << 14);
         // Cloned, since a clone has no room to spare.
         let large = Event::new("e").with("text", "x".repeat(1_000)).clone();
-        let sent = (0..1 << 14).take_while(|_| channel.send(large.clone(), stamp).is_ok()).count();
+        let sent = (0..1 << 14).take_while(|_| channel.send(large.clone()).is_ok()).count();
         assert!(sent * large.heap_bytes() <= CHANNEL_BOXED_BYTES_MAX);
-        assert!(channel.send(Event::new("small"), stamp).is_ok());
+        assert!(channel.send(Event::new("small")).is_ok());
         while let Ok(event) = channel.receiver.try_recv() {
             channel.release(&event);
         }

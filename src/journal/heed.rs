@@ -144,7 +144,9 @@ mod tests {
         }
 
         fn send(&self, class: Class, name: &'static str) {
-            self.channel.send(Event::new(name), Stamp::new(clock::wall_micros(), class)).unwrap();
+            let mut event = Event::new(name);
+            Stamp::new(clock::wall_micros(), class).put(&mut event);
+            self.channel.send(event).unwrap();
         }
 
         fn sync(&self) -> crate::Result<()> {
