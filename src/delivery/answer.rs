@@ -1,5 +1,6 @@
 //! What came back, or why nothing did.
 
+use std::any::Any;
 use std::time::Duration;
 
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -89,6 +90,12 @@ pub(super) fn one_line(text: &str) -> String {
     let mut line: String = text.trim().chars().map(tame).take(SAID_CHARS_MAX).collect();
     line.truncate(line.trim_end().len());
     line
+}
+
+/// What a panic says.
+pub(super) fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let words = panic.downcast_ref::<String>().map(String::as_str);
+    words.or_else(|| panic.downcast_ref().copied()).unwrap_or("without a word")
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Delivery: from blocks that are owed to a destination to what its receiver made of them.
 //!
 //! In come [`Job`]s: parcels, each the bytes of one block, a bitmap of the events in it that are owed, and
-//! their origin. Out come [`Report`]s, one a job. On the way the events are put into the destination's
+//! their origin. Out come [`Report`]s, one for each job that was sent. On the way the events are put into the destination's
 //! [`Format`], packed by gzip where the format's receivers take it, and sent in one POST; the status, or the
 //! lack of one, becomes a [`Disposition`] in one pure function.
 //!
 //! ```text
-//! Job -> wire (encode) -> http (POST) -> disposition -> Report
-//!                                            backoff: how long the caller then waits
+//! Job -> wire (encode) -> Go -> http (POST) -> disposition -> Report
+//!                                                  backoff: how long the caller then waits
 //! ```
 //!
 //! Nothing here is kept, so nothing survives a crash, and nothing has to: a job is a copy of what the spool
@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use answer::Answer;
 pub(crate) use backoff::{Backoff, Pace};
-pub(crate) use courier::{Courier, Job, Means, Permit, Report};
+pub(crate) use courier::{Courier, Go, Job, Means, Permit, Report};
 pub(crate) use disposition::disposition;
 pub(crate) use http::{Call, Endpoint, Transport};
 pub(crate) use probe::check;

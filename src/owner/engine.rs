@@ -14,7 +14,7 @@ use super::lock::{self, Ownership};
 use super::route::{Route, Ways};
 use crate::block::{Epoch, read_block, single};
 use crate::clock;
-use crate::delivery::{Courier, Damage, Job, Parcel, Report, Sleep};
+use crate::delivery::{Courier, Damage, Disposition, Job, Parcel, Report, Sleep};
 use crate::error::{Error, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::{MakeOrigin, oldest};
@@ -174,19 +174,33 @@ impl Engine {
         }
     }
 
-    /// Gives a destination's courier its next batch, if it is free and there is one. While there is `more` to
-    /// be taken in, only a full one: a request costs the same for few events as for many.
+    /// Gives a destination's courier its next batch, and has it sent when nothing else is in flight.
     fn dispatch(&mut self, index: usize, now: Instant, more: bool) -> Result<bool> {
-        let destination = &mut self.destinations[index];
-        if !destination.is_ready(now) {
+        if !self.destinations[index].is_due(now) {
             return Ok(false);
         }
-        let (events, bytes) = self.spool.owed(destination.number);
+        Ok(self.prepare(index, more)? | self.launch(index)?)
+    }
+
+    /// Gives a destination's courier a batch to prepare, if it has room and there is one. While there is `more` to be
+    /// taken in, only a full one: a request costs the same for few events as for many. Behind one that is in flight,
+    /// too: until that has landed, more may come.
+    fn prepare(&mut self, index: usize, more: bool) -> Result<bool> {
+        let destination = &mut self.destinations[index];
+        if !destination.has_room() {
+            return Ok(false);
+        }
+        let (mut events, mut bytes) = self.spool.owed(destination.number);
+        if let Some(flight) = &destination.flight {
+            events = events.saturating_sub(flight.piece.events());
+            bytes = bytes.saturating_sub(flight.bytes);
+        }
+        let is_behind = destination.flight.is_some();
         let events_max = destination.batch();
         let full = events >= events_max as u64 || bytes >= BATCH_BLOCK_BYTES_MAX;
         let piece = destination.next_piece();
         // What came back may be superseded by what is just coming in.
-        if more && piece.as_ref().map_or(!full, Piece::has_latest) {
+        if (more || is_behind) && piece.as_ref().map_or(!full, Piece::has_latest) {
             piece.into_iter().for_each(|piece| destination.put_back(piece));
             return Ok(false);
         }
@@ -195,18 +209,15 @@ impl Engine {
             (!leases.is_empty()).then_some(Piece(leases))
         });
         let Some(piece) = piece else {
-            if destination.retry_refused() {
+            if !is_behind && destination.retry_refused() {
                 self.spool.set_word(&destination.name, destination.word.clone());
             }
             return Ok(false);
         };
         // A block may have more events than a request.
-        let (mut piece, rest) = piece.take(events_max as u64);
+        let (piece, rest) = piece.take(events_max as u64);
         rest.into_iter().for_each(|rest| destination.put_back(rest));
-        piece.0 = self.spool.without_superseded(piece.0)?;
-        if let Some(time) = destination.too_old_before() {
-            piece.0 = self.spool.drop_too_old(piece.0, time)?;
-        }
+        let piece = self.still_wanted(index, piece)?;
         if piece.0.is_empty() {
             return Ok(true);
         }
@@ -216,28 +227,69 @@ impl Engine {
             let journal_events = self.spool.journal_events(lease);
             parcels.push(Parcel { block, owed: lease.events, origin, journal_events });
         }
-        self.spool.check_epoch()?;
+        let destination = &mut self.destinations[index];
         self.next_job += 1;
+        let bytes = parcels.iter().map(|parcel| parcel.block.len() as u64).sum();
         let identity = Some(Box::new(self.spool.identity()));
         let job = Job { id: self.next_job, parcels, timeout: destination.timeout, identity };
-        if destination.courier.send(job).is_err() {
-            // Its last job is not over: a connection attempt that could not be interrupted.
-            destination.put_back(piece);
-            return Ok(false);
+        match destination.courier.prepare(job) {
+            Ok(go) => destination.prepares(Flight { id: self.next_job, piece, bytes }, go),
+            // Its last jobs are not over: a connection attempt that could not be interrupted.
+            Err(_) => {
+                destination.put_back(piece);
+                return Ok(false);
+            }
         }
-        destination.flight = Some(Flight { id: self.next_job, piece });
-        reached(Step::BatchLeased);
         Ok(true)
+    }
+
+    /// Has a destination's courier send what it has prepared, unless something else is in flight.
+    fn launch(&mut self, index: usize) -> Result<bool> {
+        let Some((flight, go)) = self.destinations[index].prepared() else { return Ok(false) };
+        // A while may have passed since it was leased.
+        let piece = self.still_wanted(index, flight.piece.clone())?;
+        self.spool.check_epoch()?;
+        let destination = &mut self.destinations[index];
+        if piece == flight.piece {
+            destination.flight = Some(flight);
+            go.send();
+            reached(Step::BatchLeased);
+        } else {
+            destination.put_back(piece);
+        }
+        Ok(true)
+    }
+
+    /// What a destination's courier has prepared is not sent: what comes next depends on more.
+    fn withdraw(&mut self, index: usize) {
+        if let Some(piece) = self.destinations[index].withdraw() {
+            self.spool.release(&piece.0);
+        }
+    }
+
+    /// Drops what is superseded, and what is too old for its destination.
+    fn still_wanted(&mut self, index: usize, piece: Piece) -> Result<Piece> {
+        let mut leases = self.spool.without_superseded(piece.0)?;
+        if let Some(time) = self.destinations[index].too_old_before() {
+            leases = self.spool.drop_too_old(leases, time)?;
+        }
+        Ok(Piece(leases))
     }
 
     /// Books what a courier reports.
     fn book(&mut self, report: Report) -> Result<()> {
-        let flying = |destination: &&mut Destination| {
+        let flying = |destination: &Destination| {
             destination.flight.as_ref().is_some_and(|flight| flight.id == report.id)
         };
-        let Some(destination) = self.destinations.iter_mut().find(flying) else { return Ok(()) };
-        let Some(Flight { piece, .. }) = destination.flight.take() else { return Ok(()) };
+        let Some(index) = self.destinations.iter().position(flying) else { return Ok(()) };
+        let Some(Flight { piece, .. }) = self.destinations[index].flight.take() else { return Ok(()) };
         reached(Step::BatchReported);
+        match report.disposition {
+            // Now, so that the line is not idle while this one is booked.
+            Disposition::Ack { .. } => drop(self.launch(index)?),
+            _ => self.withdraw(index),
+        }
+        let destination = &mut self.destinations[index];
         if report.answer.is_some() {
             self.requests += 1;
             self.bytes += report.bytes;
@@ -301,6 +353,7 @@ impl Engine {
     /// The same, but for the lock, which goes to the caller.
     pub(super) fn close_and_keep(mut self, grace: Duration) -> Result<Ownership> {
         let deadline = clock::monotonic() + grace;
+        (0..self.destinations.len()).for_each(|index| self.withdraw(index));
         // Whoever waits for the store waits no longer for this than for any other hand-over.
         while self.is_flying() && !lock::somebody_waits(&self.installation) {
             let now = clock::monotonic();
