@@ -37,6 +37,10 @@ pub(crate) enum NoAnswer {
     #[error("the connection was closed before an answer came: does this port speak HTTP?")]
     Closed,
     #[error(
+        "what answered does not speak HTTP ({0}): does the endpoint name the receiver's port, and does that want https?"
+    )]
+    NotHttp(String),
+    #[error(
         "no secure connection ({0}): does the port speak TLS, is the certificate valid and known here (ca_file), is \
          this clock right?"
     )]

@@ -269,6 +269,8 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
         #[cfg(feature = "tls")]
         ureq::Error::Rustls(err) => NoAnswer::Tls(err.to_string()),
         ureq::Error::ConnectProxyFailed(what) => NoAnswer::Proxy(one_line(&what)),
+        ureq::Error::Protocol(err) => NoAnswer::NotHttp(one_line(&err.to_string())),
+        ureq::Error::LargeResponseHeader(..) => NoAnswer::NotHttp("its head has no end".to_owned()),
         ureq::Error::InvalidProxyUrl => NoAnswer::Proxy("its URL makes no sense".to_owned()),
         ureq::Error::Io(err) => match err.kind() {
             ErrorKind::ConnectionRefused => NoAnswer::Refused,
