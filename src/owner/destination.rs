@@ -253,6 +253,7 @@ impl Destination {
                 bookings.extend(refused.map(|(piece, refusal)| Booking::Dead { piece, refusal }));
                 return bookings;
             }
+            Disposition::Retry { pace: Pace::Ended, .. } => self.pieces.push_front(piece),
             Disposition::Retry { why, after: None, pace: Pace::Failed } => {
                 self.word.held = None;
                 return self.suspect(piece, why, said, is_witness);
