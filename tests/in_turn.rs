@@ -12,18 +12,17 @@ use crate::common::{Home, dice};
 /// Ten requests, if all goes well.
 const EVENTS: u64 = 40_000;
 
-/// Answers two of three as it should.
-fn moody() -> Receiver {
+/// Answers one of so many in each of six ways as it should not, and the others after a while.
+fn moody(sides: u64, wait: Duration) -> Receiver {
     let dice = Mutex::new(Dice::new(11));
-    Receiver::start(move |_| match dice.lock().unwrap().roll(18) {
+    Receiver::start(move |_| match dice.lock().unwrap().roll(sides) {
         0 => Reply::new(413, "", ""),
         1 => Reply::new(429, "Retry-After: 0\r\n", ""),
         2 => Reply::new(500, "", "tired"),
         3 => Reply::new(503, "", ""),
         4 => Reply::new(401, "", ""),
         5 => Reply::Close,
-        6 | 7 => Reply::Slow(Duration::from_millis(5)),
-        _ => Reply::ok(),
+        _ => Reply::Slow(wait),
     })
 }
 
@@ -34,7 +33,7 @@ fn taken(receiver: &Receiver) -> Vec<u64> {
 
 #[test]
 fn batches_come_in_order_and_each_once_whatever_the_receiver_answers() {
-    let (home, receiver) = (Home::new(), moody());
+    let (home, receiver) = (Home::new(), moody(18, Duration::from_millis(5)));
     home.enqueue(EVENTS);
     let mut flushes = 1;
     while home.flush(&receiver.url(), &[]).0 != 0 {
@@ -48,15 +47,15 @@ fn batches_come_in_order_and_each_once_whatever_the_receiver_answers() {
 
 #[test]
 fn a_sender_that_is_killed_repeats_what_it_had_not_booked_and_nothing_else() {
-    let (home, receiver) = (Home::new(), moody());
+    let (home, receiver) = (Home::new(), moody(100, Duration::from_millis(100)));
     home.enqueue(EVENTS);
     let arguments = ["flush", "--endpoint", &receiver.url()];
     let mut kills = 0;
-    for _ in 0..20 {
+    for _ in 0..10 {
         let mut command = home.command(&arguments);
         let mut flush = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(dice(800)));
-        // One that was refused has ended by itself.
+        std::thread::sleep(Duration::from_millis(dice(1_000)));
+        // One that was refused, or has delivered all, has ended by itself.
         kills += usize::from(flush.try_wait().unwrap().is_none());
         let _ = flush.kill();
         flush.wait().unwrap();
