@@ -37,7 +37,7 @@ const OWN_HEADERS: [HeaderName; 6] = [
 
 /// The way to one receiver: its endpoint, the headers it wants, a connection that is kept open.
 ///
-/// No redirect is followed: the events were meant for this receiver. Which proxy it goes by, see [`proxy`].
+/// No redirect is followed: the events were meant for this receiver. Which proxy it goes by, see [`mod@proxy`].
 pub(crate) struct Transport {
     endpoint: Endpoint,
     headers: HeaderMap,

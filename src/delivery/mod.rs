@@ -1,9 +1,9 @@
 //! Delivery: from blocks that are owed to a destination to what its receiver made of them.
 //!
 //! In come [`Job`]s: parcels, each the bytes of one block, a bitmap of the events in it that are owed, and
-//! their origin. Out come [`Report`]s, one for each job that was sent. On the way the events are put into the destination's
-//! [`Format`], packed by gzip where the format's receivers take it, and sent in one POST; the status, or the
-//! lack of one, becomes a [`Disposition`] in one pure function.
+//! their origin. Out come [`Report`]s, one for each job that was sent. On the way the events are put into the
+//! destination's [`Format`], packed by gzip where the format's receivers take it, and, once that is told to [`Go`], sent
+//! in one POST; the status, or the lack of one, becomes a [`Disposition`] in one pure function.
 //!
 //! ```text
 //! Job -> wire (encode) -> Go -> http (POST) -> disposition -> Report

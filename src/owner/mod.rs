@@ -12,6 +12,7 @@ mod choices;
 mod config;
 mod dead;
 mod destination;
+mod dispatch;
 mod engine;
 mod erase;
 mod errand;
