@@ -31,7 +31,8 @@
 //! 3. The thread `milepost-sync` makes them durable every second, and for whoever waits in [`Client::sync`].
 //! 4. One process of all that share the directory holds the spool: its thread `milepost-store` takes
 //!    journals in as far as they are needed soon.
-//! 5. Its threads `milepost-courier-NAME`, one a destination, deliver, back off, and report; what was acked is booked and removed.
+//! 5. Its threads `milepost-courier-NAME`, two a destination, prepare one request while another is in flight, and
+//!    report; what was acked is booked and removed.
 //!
 //! # Consent
 //!

@@ -461,8 +461,9 @@ pub(crate) const ANSWER_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest part of a receiver's own words that a reason repeats: two lines of a terminal.
 pub(crate) const SAID_CHARS_MAX: usize = 160;
 
-/// Jobs that wait behind the one a courier works on: one, so that its line is never idle.
-pub(crate) const COURIER_JOBS_MAX: usize = 1;
+/// Jobs that a courier has at once: one whose request is in flight, and one that is prepared meanwhile, so that its line
+/// is never idle for that. Each takes its blocks, its body and what that is packed from: some 2 MiB.
+pub(crate) const COURIER_JOBS_MAX: usize = 2;
 
 /// How long a dropped courier waits for its thread. An interrupt takes milliseconds; a connection that is
 /// still being made cannot be interrupted, and is left alone after this.

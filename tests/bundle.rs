@@ -27,6 +27,8 @@ fn round(events: u64, refused: Option<u64>) {
 
     let bundle = gap.export();
     assert_eq!(waiting(&gap.origin), all, "exported events stay");
+    assert_eq!(gap.origin.status()["waiting"]["exported"], all);
+    assert_eq!(gap.origin.json(&["peek", "-n", "1"])["exported"], true);
     let again = gap.origin.json(&["export", &gap.on_stick("again.bundle")]);
     assert_eq!(again, json!({"events": 0, "bundles": []}), "nothing is on two bundles");
     let inspected = gap.origin.json(&["inspect", &bundle]);

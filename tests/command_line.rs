@@ -71,8 +71,11 @@ fn status_has_exactly_these_keys_whatever_happened() {
     let home = Home::new();
     let fresh = home.status();
     assert_eq!(keys(&fresh), STATUS);
-    assert_eq!(keys(&fresh["waiting"]), ["bytes", "events", "oldest", "unreadable_journals"]);
-    assert_eq!(fresh["waiting"], json!({"events": 0, "bytes": 0, "oldest": null, "unreadable_journals": 0}));
+    assert_eq!(keys(&fresh["waiting"]), ["bytes", "events", "exported", "oldest", "unreadable_journals"]);
+    assert_eq!(
+        fresh["waiting"],
+        json!({"events": 0, "exported": 0, "bytes": 0, "oldest": null, "unreadable_journals": 0})
+    );
     assert_eq!((&fresh["collecting"], &fresh["mode"]), (&json!(true), &json!("on")));
     assert_eq!((&fresh["device_id"], &fresh["owner"]), (&Value::Null, &Value::Null));
     assert_eq!((&fresh["accepted"], &fresh["disk_bytes"]), (&json!(0), &json!(0)));

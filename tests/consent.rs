@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::common::receiver::{Receiver, Reply, nobody_listens, url};
@@ -267,6 +267,28 @@ fn a_request_in_flight_may_end_and_its_events_are_booked_once() {
     let arrived = receiver.taken_once().len() as u64;
     assert!(status["delivered"].as_u64().unwrap() <= arrived, "{status}");
     assert_eq!(receiver.requests().len(), 1);
+    worker.kill(1);
+}
+
+#[test]
+fn what_is_prepared_when_a_person_says_no_never_leaves() {
+    let home = Home::with(FILES);
+    let (path, requests) = (profiles(&home), AtomicU64::new(0));
+    // The second is taken right after the no, and the third is ready by then.
+    let receiver = Receiver::start(move |_| {
+        if requests.fetch_add(1, Ordering::SeqCst) == 1 {
+            std::thread::sleep(Duration::from_millis(200));
+            std::fs::write(&path, NO).unwrap();
+        }
+        Reply::ok()
+    });
+    home.enqueue(20_000);
+    let mut worker = Worker::start(&home, 1, &receiver.url(), Does::Trickle);
+    worker.wait_for_sync();
+    wait_until("everything is deleted", || is_bare(&home) && home.status()["waiting"]["events"] == 0);
+    assert_eq!(receiver.requests().len(), 2);
+    let status = home.status();
+    assert!(status["delivered"].as_u64().unwrap() <= receiver.taken_once().len() as u64, "{status}");
     worker.kill(1);
 }
 

@@ -84,6 +84,16 @@ fn a_purge_deletes_what_a_worker_has_in_flight() {
 }
 
 #[test]
+fn a_request_that_was_ended_from_this_side_is_no_error_of_the_receiver() {
+    let (home, _receiver, worker) = in_the_middle_of_a_request();
+    worker.end();
+    let status = home.status();
+    let receiver = &status["destinations"][0];
+    assert_eq!((&receiver["waiting"], &receiver["last_error"]), (&json!(100), &json!(null)), "{status}");
+    assert_eq!(receiver["next_try"], json!(null));
+}
+
+#[test]
 fn ten_commands_at_once_have_the_store_in_turn_and_the_worker_has_it_again() {
     let (home, receiver, mut worker) = in_the_middle_of_a_request();
     at_once(&[0; 10], |_| {

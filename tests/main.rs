@@ -34,6 +34,7 @@ mod heartbeat;
 #[cfg(target_os = "linux")]
 mod hot_path;
 mod identity;
+mod in_turn;
 mod kill;
 mod log_bridge;
 #[cfg(target_os = "linux")]

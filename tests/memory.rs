@@ -1,10 +1,10 @@
-//! The promise: memory stays flat, however many events cross an air gap. A bundle is written, looked into, taken in,
-//! delivered and acknowledged in less than 64 MiB of resident memory.
+//! The promise: memory stays flat, however many events are delivered or cross an air gap. A store is drained, and a bundle
+//! written, looked into, taken in, delivered and acknowledged, in less than 64 MiB of resident memory.
 use std::process::Stdio;
 use std::time::Duration;
 
 use crate::common::Home;
-use crate::common::receiver::Receiver;
+use crate::common::receiver::{Receiver, Reply};
 use serde_json::Value;
 
 const RESIDENT_KIB_MAX: u64 = 64 << 10;
@@ -57,4 +57,15 @@ fn a_bundle_takes_little_memory() {
 #[ignore = "takes minutes"]
 fn slow_a_bundle_of_a_million_events_takes_no_more_memory() {
     memory_stays_flat(1_000_000);
+}
+
+/// Two requests are in memory, one that is in flight and the next. Of CloudEvents they are largest.
+#[test]
+fn a_drain_takes_little_memory() {
+    for format in ["otlp", "cloudevents"] {
+        let (home, receiver) = (Home::with(ROOM), Receiver::start(|_| Reply::Slow(Duration::from_millis(5))));
+        home.enqueue(100_000);
+        let drained = measured(&home, &["flush", "--endpoint", &receiver.url(), "--format", format]);
+        assert_eq!(drained["delivered"], 100_000);
+    }
 }

@@ -63,6 +63,7 @@ fn every_counter_is_there_and_says_what_status_says() {
     assert_eq!(of("collecting"), 1);
     assert_eq!(of("accepted_events_total"), number(&status["accepted"]));
     assert_eq!((of("waiting_events"), of("waiting_bytes")), (3, number(&status["waiting"]["bytes"])));
+    assert_eq!(of("exported_events"), number(&status["waiting"]["exported"]));
     assert_eq!(of("damages_total"), number(&status["damaged"]));
     assert_eq!(of("failed_syncs_total"), number(&status["failed_syncs"]));
     assert!(of("oldest_waiting_timestamp_seconds") > 1_700_000_000 && of("disk_bytes") > 0);

@@ -1,10 +1,12 @@
-//! Receivers on loopback: one that reads and discards, one that never answers, and an address where nobody is.
+//! Receivers on loopback: one that reads and discards, at once or slowly, one that never answers, and an address where
+//! nobody is.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// Ends with the process.
 pub(crate) struct Receiver {
@@ -18,15 +20,20 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Takes everything.
     pub(crate) fn discarding() -> Self {
-        Self::start(true)
+        Self::start(Some(Duration::ZERO))
+    }
+
+    /// Takes everything, each request after so long.
+    pub(crate) fn slow(wait: Duration) -> Self {
+        Self::start(Some(wait))
     }
 
     /// Reads everything, and never answers.
     pub(crate) fn black_hole() -> Self {
-        Self::start(false)
+        Self::start(None)
     }
 
-    fn start(answers: bool) -> Self {
+    fn start(answers_after: Option<Duration>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}/v1/logs", listener.local_addr().expect("it has an address"));
         let (requests, bytes) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
@@ -34,7 +41,7 @@ impl Receiver {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let counted = counted.clone();
-                thread::spawn(move || serve(stream, answers, &counted.0, &counted.1));
+                thread::spawn(move || serve(stream, answers_after, &counted.0, &counted.1));
             }
         });
         Self { url, requests, bytes }
@@ -47,7 +54,12 @@ pub(crate) fn nobody() -> String {
     format!("http://{}/v1/logs", listener.local_addr().expect("it has an address"))
 }
 
-fn serve(mut stream: TcpStream, answers: bool, requests: &AtomicU64, bytes: &AtomicU64) -> Option<()> {
+fn serve(
+    mut stream: TcpStream,
+    answers_after: Option<Duration>,
+    requests: &AtomicU64,
+    bytes: &AtomicU64,
+) -> Option<()> {
     let mut reader = BufReader::with_capacity(64 << 10, stream.try_clone().ok()?);
     let mut line = String::new();
     loop {
@@ -70,7 +82,8 @@ fn serve(mut stream: TcpStream, answers: bool, requests: &AtomicU64, bytes: &Ato
         std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink()).ok()?;
         requests.fetch_add(1, Ordering::Relaxed);
         bytes.fetch_add(length, Ordering::Relaxed);
-        if answers {
+        if let Some(wait) = answers_after {
+            thread::sleep(wait);
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").ok()?;
         }
     }

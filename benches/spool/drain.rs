@@ -1,5 +1,7 @@
 //! Intake, delivery and acks of what waits, until nothing does.
 
+use std::time::Duration;
+
 use milepost::{Client, ClientBuilder, Destination, Format};
 
 use super::common::goals::Goal::{AtLeast, Known};
@@ -12,8 +14,8 @@ use super::common::{
 const EVENTS: u64 = 600_000;
 
 pub(crate) fn run(goals: &mut Goals) {
-    let receiver = Receiver::discarding();
-    let over_http = |format: Format| {
+    let (receiver, slow) = (Receiver::discarding(), Receiver::slow(Duration::from_millis(5)));
+    let over_http = |receiver: &Receiver, format: Format| {
         let url = receiver.url.clone();
         move || Client::builder(roomy()).endpoint(url.clone()).format(format)
     };
@@ -23,10 +25,18 @@ pub(crate) fn run(goals: &mut Goals) {
             Client::builder(product).deliver("default", Does(takes_all))
         };
         drain(goals, &format!("code that takes all, {name} entropy"), say, by_program, Known);
-        let protobuf = over_http(Format::Otlp);
+        let protobuf = over_http(&receiver, Format::Otlp);
         drain(goals, &format!("loopback, protobuf, gzip, {name} entropy"), say, protobuf, AtLeast(250_000.0));
-        let json = over_http(Format::OtlpJson);
+        let json = over_http(&receiver, Format::OtlpJson);
         drain(goals, &format!("loopback, JSON, gzip, {name} entropy"), say, json, AtLeast(150_000.0));
+        let after_a_while = over_http(&slow, Format::Otlp);
+        drain(
+            goals,
+            &format!("loopback that takes 5 ms, protobuf, gzip, {name} entropy"),
+            say,
+            after_a_while,
+            Known,
+        );
     }
 }
 

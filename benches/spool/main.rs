@@ -5,7 +5,8 @@
 //! - `append`: one producer as fast as the writer takes it, beside a buffered file with a CRC an event.
 //! - `sync`: by one thread and by 16, beside an append and fdatasync.
 //! - `intake`: from journals into the store.
-//! - `drain`: intake, delivery and acks, to code that takes all, and to a receiver on loopback that discards.
+//! - `drain`: intake, delivery and acks, to code that takes all, and to receivers on loopback that discard, at once or
+//!   5 ms later.
 //! - `sustained`: from `enqueue` to a receiver's format, for a minute.
 //! - `open`: with a million events waiting and 300 journals; with a million in the store.
 //! - `owners`: how soon a command has the store of a living process, and another process that of a dead one.

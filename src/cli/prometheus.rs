@@ -26,6 +26,8 @@ pub(super) fn text(product: &str, status: &Status) -> String {
     out.one("collecting", Kind::Gauge, "Whether events are collected.", status.collecting.into());
     out.one("accepted_events", Kind::Counter, "Events that ever reached the disk.", status.accepted);
     out.one("waiting_events", Kind::Gauge, "Events that wait.", status.waiting.events);
+    let exported = "Those of them that are on bundles, and wait for a receipt.";
+    out.one("exported_events", Kind::Gauge, exported, status.waiting.exported);
     out.one("waiting_bytes", Kind::Gauge, "Bytes of the blocks that wait.", status.waiting.bytes);
     if let Some(oldest) = seconds(status.waiting.oldest.as_deref()) {
         out.one(

@@ -54,6 +54,9 @@ fn rows(status: &Status) -> Vec<(String, String)> {
     let oldest =
         waiting.oldest.as_ref().map(|oldest| format!(", the oldest of {oldest}")).unwrap_or_default();
     row("waiting", format!("{} ({} bytes{oldest})", thousands(waiting.events), thousands(waiting.bytes)));
+    if waiting.exported > 0 {
+        row("exported", format!("{} of them, which wait for a receipt", thousands(waiting.exported)));
+    }
     if waiting.unreadable_journals > 0 {
         let journals = thousands(waiting.unreadable_journals);
         row("unreadable", format!("{journals} journals of a newer version, which wait for it"));

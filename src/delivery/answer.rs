@@ -1,5 +1,6 @@
 //! What came back, or why nothing did.
 
+use std::any::Any;
 use std::time::Duration;
 
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -35,6 +36,10 @@ pub(crate) enum NoAnswer {
     TimedOut(&'static str),
     #[error("the connection was closed before an answer came: does this port speak HTTP?")]
     Closed,
+    #[error(
+        "what answered does not speak HTTP ({0}): does the endpoint name the receiver's port, and does that want https?"
+    )]
+    NotHttp(String),
     #[error(
         "no secure connection ({0}): does the port speak TLS, is the certificate valid and known here (ca_file), is \
          this clock right?"
@@ -89,6 +94,12 @@ pub(super) fn one_line(text: &str) -> String {
     let mut line: String = text.trim().chars().map(tame).take(SAID_CHARS_MAX).collect();
     line.truncate(line.trim_end().len());
     line
+}
+
+/// What a panic says.
+pub(super) fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let words = panic.downcast_ref::<String>().map(String::as_str);
+    words.or_else(|| panic.downcast_ref().copied()).unwrap_or("without a word")
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub(crate) enum Pace {
     Failed,
     /// Somebody has to mend a setting.
     Held,
+    /// The request was ended from this side: that says nothing about the receiver.
+    Ended,
 }
 
 /// How often in a row a destination was tried in vain.
@@ -55,7 +57,7 @@ impl Backoff {
 /// The longest wait after so many attempts before this one.
 fn bound(pace: Pace, attempts: u32) -> Duration {
     let (first, most) = match pace {
-        Pace::Unreachable | Pace::Slow => BACKOFF_CONNECT,
+        Pace::Unreachable | Pace::Slow | Pace::Ended => BACKOFF_CONNECT,
         Pace::Refused | Pace::Failed => BACKOFF_REFUSED,
         Pace::Held => BACKOFF_HELD,
     };

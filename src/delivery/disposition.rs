@@ -26,8 +26,11 @@ pub(crate) fn disposition(format: Format, outcome: &Result<Answer, NoAnswer>) ->
     let answer = match outcome {
         Ok(answer) => answer,
         Err(none) => {
-            let is_slow = matches!(none, NoAnswer::TimedOut(_));
-            let pace = if is_slow { Pace::Slow } else { Pace::Unreachable };
+            let pace = match none {
+                NoAnswer::TimedOut(_) => Pace::Slow,
+                NoAnswer::Interrupted => Pace::Ended,
+                _ => Pace::Unreachable,
+            };
             return Disposition::Retry { why: none.to_string(), after: None, pace };
         }
     };

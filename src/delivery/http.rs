@@ -1,5 +1,7 @@
 //! One POST and what came of it. The only place that names ureq.
 
+mod endpoint;
+mod proxy;
 mod stages;
 #[cfg(feature = "tls")]
 mod tls;
@@ -12,14 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::config::Config;
-pub(super) use ureq::http::Uri;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ureq::{Proxy, SendBody, Timeout};
 
+pub(crate) use self::endpoint::Endpoint;
+use self::proxy::proxy;
 pub(crate) use self::stages::{Stage, Stages};
 use super::answer::{Answer, NoAnswer, http_date, one_line, retry_after};
-use super::endpoint::Endpoint;
-use super::proxy::proxy;
 use crate::limits::{ANSWER_BODY_TIMEOUT, ANSWER_BYTES_MAX, CONNECT_TIMEOUT, REQUEST_TIMEOUT};
 use crate::product::Network;
 use crate::{Error, Result, clock};
@@ -36,7 +37,7 @@ const OWN_HEADERS: [HeaderName; 6] = [
 
 /// The way to one receiver: its endpoint, the headers it wants, a connection that is kept open.
 ///
-/// No redirect is followed: the events were meant for this receiver. Which proxy it goes by, see [`super::proxy`].
+/// No redirect is followed: the events were meant for this receiver. Which proxy it goes by, see [`mod@proxy`].
 pub(crate) struct Transport {
     endpoint: Endpoint,
     headers: HeaderMap,
@@ -268,6 +269,8 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
         #[cfg(feature = "tls")]
         ureq::Error::Rustls(err) => NoAnswer::Tls(err.to_string()),
         ureq::Error::ConnectProxyFailed(what) => NoAnswer::Proxy(one_line(&what)),
+        ureq::Error::Protocol(err) => NoAnswer::NotHttp(one_line(&err.to_string())),
+        ureq::Error::LargeResponseHeader(..) => NoAnswer::NotHttp("its head has no end".to_owned()),
         ureq::Error::InvalidProxyUrl => NoAnswer::Proxy("its URL makes no sense".to_owned()),
         ureq::Error::Io(err) => match err.kind() {
             ErrorKind::ConnectionRefused => NoAnswer::Refused,

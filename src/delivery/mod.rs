@@ -1,13 +1,13 @@
 //! Delivery: from blocks that are owed to a destination to what its receiver made of them.
 //!
 //! In come [`Job`]s: parcels, each the bytes of one block, a bitmap of the events in it that are owed, and
-//! their origin. Out come [`Report`]s, one a job. On the way the events are put into the destination's
-//! [`Format`], packed by gzip where the format's receivers take it, and sent in one POST; the status, or the
-//! lack of one, becomes a [`Disposition`] in one pure function.
+//! their origin. Out come [`Report`]s, one for each job that was sent. On the way the events are put into the
+//! destination's [`Format`], packed by gzip where the format's receivers take it, and, once that is told to [`Go`], sent
+//! in one POST; the status, or the lack of one, becomes a [`Disposition`] in one pure function.
 //!
 //! ```text
-//! Job -> wire (encode) -> http (POST) -> disposition -> Report
-//!                                            backoff: how long the caller then waits
+//! Job -> wire (encode) -> Go -> http (POST) -> disposition -> Report
+//!                                                  backoff: how long the caller then waits
 //! ```
 //!
 //! Nothing here is kept, so nothing survives a crash, and nothing has to: a job is a copy of what the spool
@@ -19,11 +19,9 @@ mod answer;
 mod backoff;
 mod courier;
 mod disposition;
-mod endpoint;
 mod http;
 mod probe;
 mod program;
-mod proxy;
 mod sleep;
 mod wire;
 
@@ -36,10 +34,9 @@ use std::time::Duration;
 
 use answer::Answer;
 pub(crate) use backoff::{Backoff, Pace};
-pub(crate) use courier::{Courier, Job, Means, Permit, Report};
+pub(crate) use courier::{Courier, Go, Job, Means, Permit, Report};
 pub(crate) use disposition::disposition;
-pub(crate) use endpoint::Endpoint;
-pub(crate) use http::{Call, Transport};
+pub(crate) use http::{Call, Endpoint, Transport};
 pub(crate) use probe::check;
 pub use probe::{CheckStep, Checked};
 pub use program::{Batch, BatchEvent, Deliver, Delivery, EventOrigin};

@@ -5,16 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::answer::one_line;
+use super::answer::{one_line, words_of};
 use super::backoff::Pace;
-use super::courier::{Job, Report, words_of};
 use super::http::Call;
-use super::wire::{self, Damage, Manifest};
+use super::wire::{self, Readout};
 use super::{Disposition, Format, Parcel};
 use crate::block::{Class, Origin};
 use crate::clock;
 use crate::event::Value;
-use crate::limits::DEAD_ANSWER_BYTES_MAX;
 
 /// Delivers events by a program's own means: its HTTP client, a broker, a file. It is told to a client by
 /// [`crate::ClientBuilder::deliver`], for a destination of the product that is [`crate::Destination::by_program`].
@@ -133,7 +131,16 @@ pub struct EventOrigin {
     pub library: String,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    pub(super) fn new(
+        parcels: &'a [Parcel],
+        events: Vec<BatchEvent>,
+        call: &'a Call,
+        timeout: Duration,
+    ) -> Self {
+        Self { parcels, events, call, deadline: clock::monotonic() + timeout }
+    }
+
     /// The events, in the order in which they are to be delivered.
     pub fn events(&self) -> &[BatchEvent] {
         &self.events
@@ -164,45 +171,17 @@ impl fmt::Debug for Batch<'_> {
     }
 }
 
-/// Has the program deliver what a job is about, if it may be.
-pub(super) fn deliver(
-    program: &dyn Deliver,
-    may: impl FnOnce() -> Result<(), String>,
-    call: &Call,
-    job: &Job,
-) -> Report {
-    let (events, damaged, manifest) = read(&job.parcels);
-    let mut report = Report {
-        id: job.id,
-        disposition: Disposition::Ack { rejected: 0, warning: None },
-        events: events.len() as u64,
-        bytes: 0,
-        manifest: Manifest::new(),
-        damaged,
-        answer: None,
-    };
-    if events.is_empty() {
-        return report;
-    }
-    if let Err(why) = may() {
-        report.disposition = Disposition::Retry { why, after: None, pace: Pace::Unreachable };
-        return report;
-    }
-    let batch = Batch { parcels: &job.parcels, events, call, deadline: clock::monotonic() + job.timeout };
+/// Has the program deliver a batch.
+pub(super) fn deliver(program: &dyn Deliver, batch: &Batch<'_>) -> Disposition {
     // Whatever a panic leaves half-changed is the program's own.
-    let delivery = catch_unwind(AssertUnwindSafe(|| program.deliver(&batch))).unwrap_or_else(|panic| {
+    let delivery = catch_unwind(AssertUnwindSafe(|| program.deliver(batch))).unwrap_or_else(|panic| {
         Delivery::Retry { why: format!("the program panicked: {}", words_of(panic.as_ref())) }
     });
-    report.disposition = delivery.into();
-    report.manifest = manifest;
-    let mut answer = report.disposition.why().unwrap_or_default().as_bytes().to_vec();
-    answer.truncate(DEAD_ANSWER_BYTES_MAX);
-    report.answer = Some((0, answer));
-    report
+    delivery.into()
 }
 
-/// The events of these parcels, what of them cannot be read, and which they are.
-fn read(parcels: &[Parcel]) -> (Vec<BatchEvent>, Vec<Damage>, Manifest) {
+/// The events of these parcels, and what of them cannot be read.
+pub(super) fn read(parcels: &[Parcel]) -> (Vec<BatchEvent>, Readout) {
     let mut events = Vec::new();
     let mut last: Option<(Arc<Origin>, Arc<EventOrigin>)> = None;
     let readout = wire::read(parcels, |owed| {
@@ -223,7 +202,7 @@ fn read(parcels: &[Parcel]) -> (Vec<BatchEvent>, Vec<Damage>, Manifest) {
         });
         last = Some((origin, shown));
     });
-    (events, readout.damaged, readout.manifest)
+    (events, readout)
 }
 
 impl EventOrigin {

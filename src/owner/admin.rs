@@ -143,7 +143,8 @@ impl Admin {
     ///
     /// [`ErrorKind::Locked`] when whoever holds the spool does not hand it over.
     pub fn peek(&self, show: &mut dyn FnMut(PeekedEvent) -> bool) -> Result<()> {
-        self.with_parcels(&mut |parcel| peek::events(&parcel, show))
+        let exports = self.exports();
+        self.with_parcels(&mut |parcel| peek::events(&parcel, &exports, show))
     }
 
     /// Shows the bodies of the requests that would deliver the first `events` of what waits, byte for byte.
@@ -162,7 +163,7 @@ impl Admin {
         };
         let events_max = ways.events_max(name, format);
         let mut bodies = Bodies { format, events_max, left: events, parcels: Vec::new(), show };
-        let exports = self.existing().map(|found| Exports::read(&found.exports())).unwrap_or_default();
+        let exports = self.exports();
         self.with_parcels(&mut |mut parcel| {
             // What is on a bundle is not sent from here.
             parcel.owed &= read_block(&parcel.block).map_or(u128::MAX, |block| !exports.waiting(&block));
@@ -311,6 +312,11 @@ impl Admin {
             Ok(salvaged)
         })?;
         Ok(Checkup { salvage: Some(Salvage::new(installation.directory(), salvaged)), ..self.examine() })
+    }
+
+    /// What is on bundles.
+    fn exports(&self) -> Exports {
+        self.existing().map(|found| Exports::read(&found.exports())).unwrap_or_default()
     }
 
     /// Runs over everything that waits, holding the store if there is one.

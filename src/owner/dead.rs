@@ -5,7 +5,7 @@ use super::peek::{self, PeekedEvent};
 use crate::clock;
 use crate::delivery::Parcel;
 use crate::error::Result;
-use crate::spool::{Spool, SpoolError};
+use crate::spool::{Exports, Spool, SpoolError};
 
 /// An event that a receiver refused for good.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -43,7 +43,7 @@ impl Admin {
                 }
                 let Some(origin) = engine.spool.origin(letter.origin).cloned() else { continue };
                 let parcel = Parcel { block: letter.block, owed: 1, origin, journal_events: None };
-                peek::events(&parcel, &mut |event| {
+                peek::events(&parcel, &Exports::default(), &mut |event| {
                     dead.push(DeadEvent {
                         number,
                         destination: letter.destination.clone(),

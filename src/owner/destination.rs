@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::route::Route;
 use super::size::Size;
 use crate::clock;
-use crate::delivery::{Backoff, Courier, Disposition, Pace};
+use crate::delivery::{Backoff, Courier, Disposition, Go, Pace};
+use crate::limits::BLOCK_EVENTS_MAX;
 use crate::spool::{LastWord, Lease};
 
 /// Single events that may be refused before any was taken: then the settings are wrong, and not the events.
@@ -22,6 +23,9 @@ pub(super) struct Destination {
     pub(super) name: String,
     /// Its number in the spool.
     pub(super) number: u16,
+    /// What the courier prepares while another one is in flight. Here, above the courier: that ends as it is dropped
+    /// once nobody can have it send anything any more.
+    next: Option<(Flight, Go)>,
     pub(super) courier: Courier,
     size: Size,
     /// For a request as a whole.
@@ -66,6 +70,8 @@ struct Suspicion {
 pub(super) struct Flight {
     pub(super) id: u64,
     pub(super) piece: Piece,
+    /// Bytes of its blocks.
+    pub(super) bytes: u64,
 }
 
 /// Leased events that are sent together.
@@ -94,6 +100,7 @@ impl Destination {
         Self {
             name: route.name.clone(),
             number,
+            next: None,
             courier,
             size: Size::new(route.events_max),
             timeout: route.timeout,
@@ -112,12 +119,35 @@ impl Destination {
     }
 
     /// Whether a request may be made now.
-    pub(super) fn is_ready(&self, now: Instant) -> bool {
-        let due = match &self.flushing {
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        match &self.flushing {
             Some(flushing) => matches!(flushing, Flushing::Trying),
             None => self.next_try.is_none_or(|at| at <= now),
-        };
-        self.flight.is_none() && due
+        }
+    }
+
+    /// Whether the courier has room for a batch. Behind one that is in flight it is to be all of its blocks, so that it
+    /// can be given back as if it had never been leased; and while something is wrong, what comes next depends on the
+    /// answer.
+    pub(super) fn has_room(&self) -> bool {
+        let is_well = self.takes && self.suspicion.is_none() && self.refused.is_empty();
+        let may_follow = is_well && self.pieces.is_empty() && self.size.now() >= BLOCK_EVENTS_MAX;
+        self.next.is_none() && (self.flight.is_none() || may_follow)
+    }
+
+    /// What the courier prepares from now on.
+    pub(super) fn prepares(&mut self, flight: Flight, go: Go) {
+        self.next = Some((flight, go));
+    }
+
+    /// What is prepared, when nothing is in flight any more. The courier sends it when it is told so.
+    pub(super) fn prepared(&mut self) -> Option<(Flight, Go)> {
+        self.next.take_if(|_| self.flight.is_none())
+    }
+
+    /// Has the courier forget what it has prepared, and says what that was.
+    pub(super) fn withdraw(&mut self) -> Option<Piece> {
+        self.next.take().map(|(flight, _)| flight.piece)
     }
 
     /// What is from before this, in microseconds since the Unix epoch, is not sent; `None` where nothing is too old.
@@ -159,7 +189,7 @@ impl Destination {
         self.pieces.pop_front()
     }
 
-    /// Takes back a piece that the courier had no room for.
+    /// Takes back a piece that the courier does not send.
     pub(super) fn put_back(&mut self, piece: Piece) {
         self.pieces.push_front(piece);
     }
@@ -223,6 +253,7 @@ impl Destination {
                 bookings.extend(refused.map(|(piece, refusal)| Booking::Dead { piece, refusal }));
                 return bookings;
             }
+            Disposition::Retry { pace: Pace::Ended, .. } => self.pieces.push_front(piece),
             Disposition::Retry { why, after: None, pace: Pace::Failed } => {
                 self.word.held = None;
                 return self.suspect(piece, why, said, is_witness);

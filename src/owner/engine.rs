@@ -14,13 +14,11 @@ use super::lock::{self, Ownership};
 use super::route::{Route, Ways};
 use crate::block::{Epoch, read_block, single};
 use crate::clock;
-use crate::delivery::{Courier, Damage, Job, Parcel, Report, Sleep};
+use crate::delivery::{Courier, Damage, Disposition, Report, Sleep};
 use crate::error::{Error, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::{MakeOrigin, oldest};
-use crate::limits::{
-    BATCH_BLOCK_BYTES_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY, TURN_EVERY,
-};
+use crate::limits::{HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY, TURN_EVERY};
 use crate::product::Quota;
 use crate::spool::{
     self, DeadLetter, DropReason, Intake, Keeper, Ledger, Outcome, Owner, Spool, SpoolError, Step,
@@ -39,7 +37,7 @@ pub(super) struct Engine {
     reports: Receiver<Report>,
     /// Kept, since a channel that nobody can send into is always ready, and nothing would ever wait for it.
     _reporting: Sender<Report>,
-    next_job: u64,
+    pub(super) next_job: u64,
     pub(super) keeper: Keeper,
     history: History,
     /// Bytes of blocks that a destination may be owed before intake waits.
@@ -174,70 +172,20 @@ impl Engine {
         }
     }
 
-    /// Gives a destination's courier its next batch, if it is free and there is one. While there is `more` to
-    /// be taken in, only a full one: a request costs the same for few events as for many.
-    fn dispatch(&mut self, index: usize, now: Instant, more: bool) -> Result<bool> {
-        let destination = &mut self.destinations[index];
-        if !destination.is_ready(now) {
-            return Ok(false);
-        }
-        let (events, bytes) = self.spool.owed(destination.number);
-        let events_max = destination.batch();
-        let full = events >= events_max as u64 || bytes >= BATCH_BLOCK_BYTES_MAX;
-        let piece = destination.next_piece();
-        // What came back may be superseded by what is just coming in.
-        if more && piece.as_ref().map_or(!full, Piece::has_latest) {
-            piece.into_iter().for_each(|piece| destination.put_back(piece));
-            return Ok(false);
-        }
-        let piece = piece.or_else(|| {
-            let leases = self.spool.lease(destination.number, events_max, BATCH_BLOCK_BYTES_MAX);
-            (!leases.is_empty()).then_some(Piece(leases))
-        });
-        let Some(piece) = piece else {
-            if destination.retry_refused() {
-                self.spool.set_word(&destination.name, destination.word.clone());
-            }
-            return Ok(false);
-        };
-        // A block may have more events than a request.
-        let (mut piece, rest) = piece.take(events_max as u64);
-        rest.into_iter().for_each(|rest| destination.put_back(rest));
-        piece.0 = self.spool.without_superseded(piece.0)?;
-        if let Some(time) = destination.too_old_before() {
-            piece.0 = self.spool.drop_too_old(piece.0, time)?;
-        }
-        if piece.0.is_empty() {
-            return Ok(true);
-        }
-        let mut parcels = Vec::with_capacity(piece.0.len());
-        for lease in &piece.0 {
-            let (block, origin) = self.spool.block(lease)?;
-            let journal_events = self.spool.journal_events(lease);
-            parcels.push(Parcel { block, owed: lease.events, origin, journal_events });
-        }
-        self.spool.check_epoch()?;
-        self.next_job += 1;
-        let identity = Some(Box::new(self.spool.identity()));
-        let job = Job { id: self.next_job, parcels, timeout: destination.timeout, identity };
-        if destination.courier.send(job).is_err() {
-            // Its last job is not over: a connection attempt that could not be interrupted.
-            destination.put_back(piece);
-            return Ok(false);
-        }
-        destination.flight = Some(Flight { id: self.next_job, piece });
-        reached(Step::BatchLeased);
-        Ok(true)
-    }
-
     /// Books what a courier reports.
     fn book(&mut self, report: Report) -> Result<()> {
-        let flying = |destination: &&mut Destination| {
+        let flying = |destination: &Destination| {
             destination.flight.as_ref().is_some_and(|flight| flight.id == report.id)
         };
-        let Some(destination) = self.destinations.iter_mut().find(flying) else { return Ok(()) };
-        let Some(Flight { piece, .. }) = destination.flight.take() else { return Ok(()) };
+        let Some(index) = self.destinations.iter().position(flying) else { return Ok(()) };
+        let Some(Flight { piece, .. }) = self.destinations[index].flight.take() else { return Ok(()) };
         reached(Step::BatchReported);
+        match report.disposition {
+            // Now, so that the line is not idle while this one is booked.
+            Disposition::Ack { .. } => drop(self.launch(index)?),
+            _ => self.withdraw(index),
+        }
+        let destination = &mut self.destinations[index];
         if report.answer.is_some() {
             self.requests += 1;
             self.bytes += report.bytes;
@@ -301,6 +249,7 @@ impl Engine {
     /// The same, but for the lock, which goes to the caller.
     pub(super) fn close_and_keep(mut self, grace: Duration) -> Result<Ownership> {
         let deadline = clock::monotonic() + grace;
+        (0..self.destinations.len()).for_each(|index| self.withdraw(index));
         // Whoever waits for the store waits no longer for this than for any other hand-over.
         while self.is_flying() && !lock::somebody_waits(&self.installation) {
             let now = clock::monotonic();

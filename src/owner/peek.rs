@@ -18,7 +18,7 @@ use crate::installation::Installation;
 use crate::journal::Contents;
 use crate::limits::BATCH_BLOCK_BYTES_MAX;
 use crate::product::{Mode, Routing};
-use crate::spool::{LOCAL, Lease, Shares};
+use crate::spool::{Exports, LOCAL, Lease, Shares};
 
 /// An event that waits. As JSON it is a line of `milepost peek`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,6 +33,9 @@ pub struct PeekedEvent {
     /// What it says.
     #[serde(serialize_with = "as_object")]
     pub properties: Vec<(String, Value<'static>)>,
+    /// Whether it is on a bundle: then it waits for a receipt, and is not sent from here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exported: bool,
 }
 
 impl PeekedEvent {
@@ -47,6 +50,7 @@ impl PeekedEvent {
             name: record.name.into(),
             time: clock::rfc3339(record.time),
             properties: record.properties().map(|property| property.map(owned)).collect::<Result<_, _>>()?,
+            exported: false,
         })
     }
 }
@@ -180,17 +184,24 @@ impl Walk<'_> {
 }
 
 /// Shows the events of a parcel, one by one.
-pub(super) fn events(parcel: &Parcel, show: &mut dyn FnMut(PeekedEvent) -> bool) -> Result<bool> {
+pub(super) fn events(
+    parcel: &Parcel,
+    exports: &Exports,
+    show: &mut dyn FnMut(PeekedEvent) -> bool,
+) -> Result<bool> {
     let damaged =
         |error| Error::new(crate::ErrorKind::Corrupt, "a block that waits cannot be read").with_source(error);
     let block = read_block(&parcel.block).map_err(damaged)?;
     let raw = block.raw().map_err(damaged)?;
+    let on_bundles = exports.waiting(&block);
     for (bit, record) in block.records(&raw).enumerate() {
         let record = record.map_err(damaged)?;
-        if parcel.owed >> bit & 1 == 0 {
+        let is_there = |events: u128| events >> bit & 1 == 1;
+        if !is_there(parcel.owed) {
             continue;
         }
-        if !show(PeekedEvent::new(&record, block.class, &parcel.origin).map_err(damaged)?) {
+        let event = PeekedEvent::new(&record, block.class, &parcel.origin).map_err(damaged)?;
+        if !show(PeekedEvent { exported: is_there(on_bundles), ..event }) {
             return Ok(false);
         }
     }

@@ -148,7 +148,8 @@ mod tests {
             None => {
                 let report = client.flush(A_DAY).unwrap();
                 assert!(report.delivered == 0 && client.is_collecting(), "{report:?}");
-                assert_eq!(client.flush(A_DAY).unwrap().delivered, 1);
+                // Its owner tries again by itself, and may be first.
+                assert_eq!(client.flush(A_DAY).unwrap().waiting, 0);
             }
             Some(_) => {
                 assert!(

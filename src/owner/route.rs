@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::choices::Choices;
 use super::headers;
 use super::network;
 use super::otel::Otel;
-use super::settings::{Choices, origin_maker};
+use crate::block::Origin;
 use crate::consent::{FileSettings, Watch};
 use crate::delivery::{Checked, Deliver, Endpoint, Format, Means, Permit, Transport, Wire, check};
 use crate::error::{Error, ErrorKind, Result};
+use crate::installation::{Host, is_container, is_ephemeral};
 use crate::journal::MakeOrigin;
 use crate::limits::{BATCH_EVENTS_MAX, REQUEST_TIMEOUT};
 use crate::product::{Destination, Network, Product, Routing};
@@ -286,4 +288,26 @@ impl Route {
 /// The format, and what the headers say about it, which it takes out of them.
 fn wire(format: Format, headers: &mut Vec<(String, String)>, network: &Network) -> Wire {
     Wire::new(format, headers, network.gzip != Some(false))
+}
+
+/// Makes the origin of the events of this process.
+fn origin_maker(product: &Product) -> MakeOrigin {
+    let (product, ephemeral) = (product.clone(), is_ephemeral());
+    Arc::new(move |device_id, mode| {
+        let host = Host::this();
+        Origin {
+            device_id,
+            product: product.name.clone(),
+            product_version: product.version.clone(),
+            runtime: product.runtime.clone(),
+            runtime_version: product.runtime_version.clone(),
+            platform: host.platform,
+            architecture: host.architecture,
+            mode,
+            ephemeral,
+            container: is_container(),
+            library: env!("CARGO_PKG_VERSION").into(),
+            carried: None,
+        }
+    })
 }

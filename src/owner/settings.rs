@@ -2,38 +2,19 @@
 //!
 //! Where events go, [`super::route`] says. How far they go: of all modes that somebody named the most restrictive.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::choices::Choices;
 use super::permit;
 use super::route::Ways;
-use crate::block::Origin;
 use crate::bundle::PublicKey;
 use crate::consent::{Environment, Sources, Watch};
-use crate::delivery::{Deliver, Format};
 use crate::error::{Error, ErrorKind, Result};
-use crate::installation::{Host, Installation, is_container, is_device_id, is_ephemeral};
-use crate::journal::{Greeting, MakeOrigin};
+use crate::installation::{Installation, is_device_id};
+use crate::journal::Greeting;
 use crate::limits::DEVICE_ID_BYTES_MAX;
-use crate::product::{Mode, Network, Product, Pulse};
-
-/// What a builder or a command line chose.
-#[derive(Clone, Default)]
-pub(crate) struct Choices {
-    pub(crate) home: Option<PathBuf>,
-    pub(crate) endpoint: Option<String>,
-    pub(crate) format: Option<Format>,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) network: Network,
-    /// How the program delivers, by the destination's name.
-    pub(crate) programs: BTreeMap<String, Arc<dyn Deliver>>,
-    pub(crate) mode: Option<Mode>,
-    pub(crate) plain_http: bool,
-    pub(crate) interactive: Option<bool>,
-    pub(crate) device_id: Option<String>,
-}
+use crate::product::{Mode, Product, Pulse};
 
 /// What holds.
 pub(crate) struct Settings {
@@ -129,26 +110,4 @@ impl Settings {
         let state = self.watch.state();
         Some(&self.ways).filter(|ways| ways.is_open() && state.mode == Mode::On && state.is_yes())
     }
-}
-
-/// Makes the origin of the events of this process.
-pub(super) fn origin_maker(product: &Product) -> MakeOrigin {
-    let (product, ephemeral) = (product.clone(), is_ephemeral());
-    Arc::new(move |device_id, mode| {
-        let host = Host::this();
-        Origin {
-            device_id,
-            product: product.name.clone(),
-            product_version: product.version.clone(),
-            runtime: product.runtime.clone(),
-            runtime_version: product.runtime_version.clone(),
-            platform: host.platform,
-            architecture: host.architecture,
-            mode,
-            ephemeral,
-            container: is_container(),
-            library: env!("CARGO_PKG_VERSION").into(),
-            carried: None,
-        }
-    })
 }

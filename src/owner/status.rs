@@ -11,7 +11,7 @@ use crate::admission::Refusal;
 use crate::clock;
 use crate::installation::{Installation, fs};
 use crate::journal::obstacle;
-use crate::spool::{Account, DEFAULT, DropReason, JOURNALS, LOCAL, LastWord};
+use crate::spool::{Account, DEFAULT, DropReason, Exports, JOURNALS, LOCAL, LastWord};
 
 /// How an installation stands. As JSON it is what `milepost status --json` prints.
 #[derive(Debug, Clone, Serialize)]
@@ -65,6 +65,8 @@ pub struct Status {
 pub struct Waiting {
     /// How many.
     pub events: u64,
+    /// How many of them are on bundles: they wait for a receipt, and are not sent from here.
+    pub exported: u64,
     /// Bytes of their blocks.
     pub bytes: u64,
     /// When the oldest was enqueued, RFC 3339.
@@ -124,6 +126,7 @@ impl Status {
         let oldest = [census.journals.oldest, ledger.and_then(|ledger| ledger.store_oldest)];
         let installation = settings.installation.as_ref();
         let consent = settings.watch.consent();
+        let exported = installation.map_or(0, |found| Exports::read(&found.exports()).waiting_events());
         let unwritable = installation.filter(|_| consent.is_yes()).and_then(Installation::objection);
         Self {
             collecting: consent.is_yes() && unwritable.is_none(),
@@ -138,6 +141,8 @@ impl Status {
             delivered: total.delivered,
             waiting: Waiting {
                 events: total.waiting(),
+                // What the quota took meanwhile is on a bundle still, and waits no more.
+                exported: exported.min(total.waiting()),
                 bytes: census.journals.bytes + ledger.map_or(0, |ledger| ledger.store_bytes),
                 oldest: oldest.into_iter().flatten().min().map(clock::rfc3339),
                 unreadable_journals: census.unreadable,

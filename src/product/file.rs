@@ -255,6 +255,12 @@ impl TryFrom<File> for Product {
         product.notice = file.notice;
         product.interactive = file.interactive_milestones;
         product.traces = file.used_before;
+        if !file.destinations.is_empty() && (file.endpoint.is_some() || file.format.is_some()) {
+            return Err(Error::invalid(
+                "endpoint or format stands beside [[destination]], which is instead of them: say them in the first \
+                 [[destination]]",
+            ));
+        }
         product.endpoint = file.endpoint;
         product.format = file.format;
         product.network = file.network;
@@ -299,7 +305,12 @@ impl TryFrom<File> for Product {
 
 impl From<&Product> for File {
     fn from(product: &Product) -> Self {
-        let product = product.clone();
+        let mut product = product.clone();
+        if let Some(first) = product.destinations.first_mut() {
+            // In a file they do not stand beside the list.
+            first.endpoint = first.endpoint.take().or(product.endpoint.take());
+            first.format = first.format.take().or(product.format.take());
+        }
         let tables = |declared: BTreeMap<String, BTreeSet<String>>| {
             declared.into_iter().map(|(name, keys)| (name, Keys { keys })).collect()
         };
@@ -428,8 +439,6 @@ mod tests {
             notice = "Acme collects"
             interactive_milestones = true
             used_before = ["config.toml"]
-            endpoint = "http://127.0.0.1:4318/v1/logs"
-            format = "otlp"
             network = { ca_file = "ca.pem", client_certificate = "c", client_key = "k", proxy = "none", gzip = false }
             otel_environment = true
             mode = "local"
@@ -449,6 +458,8 @@ mod tests {
             keys = ["service"]
             [[destination]]
             name = "usage"
+            endpoint = "http://127.0.0.1:4318/v1/logs"
+            format = "otlp"
             [[destination]]
             name = "alarms"
             endpoint = "https://alarms.example.com/in"
@@ -485,7 +496,6 @@ mod tests {
         assert_eq!((product.name.as_str(), product.version.as_str()), ("acme-worker", "1.4.0"));
         assert_eq!(product.opt_out_env.as_deref(), Some("ACME_TELEMETRY"));
         assert_eq!(product.environment_env.as_deref(), Some("ACME_ENV"));
-        assert_eq!(product.endpoint.as_deref(), Some("http://127.0.0.1:4318/v1/logs"));
         let network = Network::new().ca_file("ca.pem").client_certificate("c").client_key("k");
         let network = network.proxy("none").gzip(false);
         assert_eq!(product.network, network);
@@ -523,6 +533,11 @@ mod tests {
         for product in [Product::new("a", "1"), spawning] {
             assert_eq!(Product::from_toml(&product.to_toml().unwrap()).unwrap(), product);
         }
+        // What stands beside the list in Rust is the first one's.
+        let beside =
+            Product::new("a", "1").endpoint("http://127.0.0.1:1/").destination(Destination::new("b"));
+        let read = Product::from_toml(&beside.to_toml().unwrap()).unwrap();
+        assert_eq!(read.destinations(), beside.destinations());
         let prefect = Product::from_toml(&Product::prefect("3.8.8").to_toml().unwrap()).unwrap();
         let directory = |product: &Product| product.directory_in(&product.home_directory(None).unwrap());
         assert_eq!(directory(&prefect), directory(&Product::prefect("3.8.8")));
@@ -546,6 +561,10 @@ mod tests {
             ("name = 'a'\nversion = '1'\nquota = { drop = 'all' }", "all"),
             ("name = 'a'\nversion = '1'\n[[route]]\nevents = '*'\nto = ['b']", "no such destination"),
             ("name = 'a'\nversion = '1'\n[[destination]]\nname = 'b'\ncolour = 1", "colour"),
+            (
+                "name = 'a'\nversion = '1'\nendpoint = 'http://127.0.0.1:1/'\n[[destination]]\nname = 'b'",
+                "endpoint or format stands beside [[destination]]",
+            ),
             ("name = 'a b'\nversion = '1'", "a b"),
             ("name = ", "line 1"),
         ] {

@@ -409,6 +409,11 @@ impl Spool {
         self.queue.lease(destination, events_max, bytes_max)
     }
 
+    /// Takes back leases of which no part was given to anybody.
+    pub(crate) fn release(&mut self, leases: &[Lease]) {
+        self.queue.release(leases);
+    }
+
     /// Everything that is owed and not leased, in the order of delivery.
     pub(crate) fn waiting(&self) -> Vec<Lease> {
         self.queue.free()

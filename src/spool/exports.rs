@@ -122,6 +122,11 @@ impl Exports {
         self.exports.get(&bundle)
     }
 
+    /// How many events are on bundles, and nobody said yet what became of them.
+    pub(crate) fn waiting_events(&self) -> u64 {
+        self.waiting.count()
+    }
+
     /// Which events of a block are on a bundle, and nobody said yet what became of them.
     pub(crate) fn waiting(&self, block: &Block<'_>) -> u128 {
         self.waiting.events(block)

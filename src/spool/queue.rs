@@ -127,6 +127,15 @@ impl Queue {
         leases
     }
 
+    /// Takes back leases as a whole: they may be leased again.
+    pub(super) fn release(&mut self, leases: &[Lease]) {
+        for lease in leases {
+            if let Some(entry) = self.entries.get_mut(&lease.key) {
+                entry.leased = false;
+            }
+        }
+    }
+
     /// Owes a destination these events of a block, too. Returns those that it was not owed before, and all that it is
     /// owed of it now; `None` when there is no such block.
     pub(super) fn owe(&mut self, key: EntryKey, events: u128) -> Option<(u128, u128)> {

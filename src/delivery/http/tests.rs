@@ -142,8 +142,8 @@ fn an_answer_that_does_not_come_to_its_head_costs_one_time_out() {
         ("took too long", |_| Ok(())),
         ("took too long", trickle_head),
         ("took too long", |stream| stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le")),
-        ("", |stream| stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n\0\x01\xff")),
-        ("", |stream| {
+        ("does not speak HTTP", |stream| stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n\0\x01\xff")),
+        ("does not speak HTTP", |stream| {
             stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
             loop {
                 stream.write_all(b"X-More: and more and more and more\r\n")?;

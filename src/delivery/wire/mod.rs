@@ -22,8 +22,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 pub(crate) use read::Manifest;
-use read::Readout;
-pub(super) use read::read;
+pub(super) use read::{Readout, read};
 
 use super::{Answer, Parcel};
 use crate::limits::{AMPLITUDE_EVENTS_MAX, BATCH_EVENTS_MAX, PREFECT_EVENTS_MAX};

@@ -61,6 +61,8 @@ enum Fate {
     Dead,
     /// No answer came: it is sent again some time.
     Returned,
+    /// It was prepared and not sent: it is next again.
+    Withdrawn,
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -70,6 +72,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Fate::Dropped),
         1 => Just(Fate::Dead),
         2 => Just(Fate::Returned),
+        1 => Just(Fate::Withdrawn),
     ];
     prop_oneof![
         4 => (1..400u32, 1..60u32).prop_map(|(events, a_block)| Operation::Append { events, a_block }),
@@ -221,6 +224,11 @@ impl World {
         let addresses = self.addresses(&leases);
         let outcome = match fate {
             Fate::Returned => return,
+            Fate::Withdrawn => {
+                self.spool().release(&leases);
+                assert_eq!(self.spool().lease(number, events, u64::MAX), leases);
+                return self.spool().release(&leases);
+            }
             Fate::Delivered => Outcome::Delivered { rejected: 0 },
             Fate::Rejected => Outcome::Delivered { rejected: addresses.len() as u64 / 2 },
             Fate::Dropped => Outcome::Dropped(DropReason::TooOld),

@@ -1,6 +1,8 @@
 //! What goes where there is too much.
 
 use super::*;
+use crate::limits::STORE_REWRITE_WAITING_BYTES;
+use crate::spool::keys;
 
 #[test]
 fn where_the_quota_is_used_up_the_oldest_events_go_first_and_milestones_stay() {
@@ -81,4 +83,34 @@ fn of_the_dead_letters_the_newest_are_kept_and_they_are_no_reason_to_write_the_s
         world.spool().tidy(true).unwrap();
     }
     assert!(world.spool().number <= number + 1);
+}
+
+/// One destination is down, and what others were sent of the same store has filled its log.
+#[test]
+fn a_store_that_is_mostly_garbage_is_written_anew_while_something_waits() {
+    let mut world = World::new();
+    world.append(1_000, 100);
+    let mut intake = Intake::default();
+    while intake.step(world.spool(), false).unwrap() {}
+    let spool = world.spool();
+    let (number, owed) = (spool.number, spool.owed(0));
+    // In the place of blocks that are delivered a moment later. They are let go together, since sled fills what was
+    // freed before the log grows.
+    let (mut passing, noise) = (Vec::new(), vec![7; crate::limits::BLOCK_BODY_BYTES_MAX]);
+    while spool.store.bytes() <= STORE_REWRITE_WAITING_BYTES {
+        spool.tidy(false).unwrap();
+        assert_eq!(spool.number, number, "{} bytes are not worth it", spool.store.bytes());
+        let keys: Vec<_> = (0..256).map(|more| keys::block(u64::MAX - passing.len() as u64 - more)).collect();
+        spool.store.apply(keys.iter().map(|key| (key.clone(), Some(noise.clone()))).collect()).unwrap();
+        passing.extend(keys);
+    }
+    spool.store.apply(passing.into_iter().map(|key| (key, None)).collect()).unwrap();
+    spool.tidy(true).unwrap();
+    assert_eq!(spool.number, number, "whoever waits for the store does not wait for that");
+    spool.tidy(false).unwrap();
+    assert_eq!((spool.number, spool.owed(0)), (number + 1, owed));
+    assert!(spool.store.bytes() < STORE_REWRITE_WAITING_BYTES / 4, "{}", spool.store.bytes());
+    world.apply(&Operation::Reopen);
+    assert_eq!(world.spool().owed(0), owed);
+    world.check();
 }

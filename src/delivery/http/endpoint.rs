@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::http::Uri;
+use ureq::http::Uri;
+
 use crate::{Error, Result};
 
 /// The URL of a receiver: `https`, or plain `http` where it cannot be overheard or somebody allowed it.
