@@ -90,6 +90,9 @@ mod tests {
     use crate::Event;
     use crate::block::{Class, JournalId, Kind, OriginId, Sealed, read_block, write_block};
 
+    /// An event's name and properties, and how many bytes they are.
+    type Owned = (String, Vec<(String, Value<'static>)>, usize);
+
     /// What an event is by bincode, which decides.
     type Decoded<'a> = (&'a str, Vec<(&'a str, Value<'a>)>);
 
@@ -110,7 +113,7 @@ mod tests {
     }
 
     /// The name and the properties as they are read here, and how many bytes they are.
-    fn read(raw: &[u8], block: &Block<'_>) -> Option<(String, Vec<(String, Value<'static>)>, usize)> {
+    fn read(raw: &[u8], block: &Block<'_>) -> Option<Owned> {
         let record = block.records(raw).next()?.ok()?;
         let properties = record
             .properties()
