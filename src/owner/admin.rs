@@ -192,10 +192,16 @@ impl Admin {
             let ownership = Ownership::demand(installation, deadline, &|| true)?;
             Engine::open(installation, ownership, &ways, self.settings.product.quota)?
         };
-        let report = engine.flush(deadline, progress);
-        let closed = engine.close(Duration::ZERO);
-        let report = report?;
+        let watch = &self.settings.watch;
+        let report = engine.flush(deadline, &mut |so_far| progress(so_far) && watch.look().is_yes());
+        let closed = match watch.state().is_yes() {
+            true => engine.close(Duration::ZERO),
+            false => engine.close_refused(&|| watch.look().may_be_refused()),
+        };
+        let mut report = report?;
         closed?;
+        // It may be that somebody said no meanwhile.
+        report.reason = report.reason.map(|why| self.refusal().unwrap_or(why));
         Ok(report)
     }
 

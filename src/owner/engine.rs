@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::{MakeOrigin, oldest};
 use crate::limits::{
-    BATCH_BLOCK_BYTES_MAX, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY, TURN_EVERY,
+    BATCH_BLOCK_BYTES_MAX, CONSENT_GRACE, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY,
+    TURN_EVERY,
 };
 use crate::product::Quota;
 use crate::spool::{
@@ -297,21 +298,28 @@ impl Engine {
 
     /// The same, but for the lock, which goes to the caller.
     pub(super) fn close_and_keep(mut self, grace: Duration) -> Result<Ownership> {
-        let deadline = clock::monotonic() + grace;
-        // Whoever waits for the store waits no longer for this than for any other hand-over.
-        while self.is_flying() && !lock::somebody_waits(&self.installation) {
-            let now = clock::monotonic();
-            if now >= deadline {
-                break;
-            }
-            self.land(deadline.min(now + OWNER_PROBE_EVERY))?;
-        }
-        self.land(deadline.min(clock::monotonic() + HAND_OVER_GRACE))?;
+        self.land(clock::monotonic() + grace)?;
         self.destinations.iter().for_each(|destination| destination.courier.interrupt());
         self.land(clock::monotonic() + INTERRUPT_WAIT)?;
         self.spool.exchange_milestones(false)?;
         self.spool.close()?;
         Ok(self.ownership)
+    }
+
+    /// Closes the store after a no. Requests may end first, so that their events are booked as what they are: where
+    /// `is_everybodys`, whoever waits for the store waits to delete, and for that; anybody else waits no longer than
+    /// for any other hand-over.
+    pub(super) fn close_refused(mut self, is_everybodys: &dyn Fn() -> bool) -> Result<()> {
+        let deadline = clock::monotonic() + CONSENT_GRACE;
+        loop {
+            let now = clock::monotonic();
+            let goes_on = is_everybodys() || !lock::somebody_waits(&self.installation);
+            if !self.is_flying() || now >= deadline || !goes_on {
+                return self.close(deadline.saturating_duration_since(now).min(HAND_OVER_GRACE));
+            }
+            self.ownership.show_grace();
+            self.land(deadline.min(now + OWNER_PROBE_EVERY))?;
+        }
     }
 
     /// Hands the store over to whoever waits for it.
