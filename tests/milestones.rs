@@ -204,23 +204,59 @@ fn a_file_that_is_no_json_is_kept_and_what_can_be_read_of_it_counts() {
     assert_eq!(home.status()["damaged"], 1);
 }
 
-/// No command lives long enough to see that a file stays as it is.
+/// No command lives long enough to see that a file stays as it is. A name that can still be read in it was sent once
+/// more, and counted as reached afterwards.
 #[test]
-fn commands_mend_it_too() {
+fn commands_count_what_can_be_read_and_mend_it_too() {
     let (home, receiver) = (five(), Receiver::good());
     assert_eq!(home.milepost(&["milestone", "one"]).status, 0);
     assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
-    let half = "{\n  \"one\": true,\n  \"two\": true,\n  \"thr";
+    let half = "{\n  \"one\": true,\n  \"z\": 1.50,\n  \"two\": true,\n  \"thr";
     std::fs::write(file(&home), half).unwrap();
     for milestone in ["two", "three"] {
         assert_eq!(home.milepost(&["milestone", milestone]).status, 0);
     }
+    assert_eq!(text(&home), half, "nobody knows yet whether it is just being written");
     assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
     assert_eq!(std::fs::read_to_string(home.telemetry().join("milestones.json.corrupt")).unwrap(), half);
-    let marks: Value = serde_json::from_str(&text(&home)).unwrap();
-    assert_eq!(marks, json!({"one": true, "two": true, "three": true}));
-    assert_eq!(names(&receiver), ["one", "three", "two"]);
-    assert_eq!(home.status()["damaged"], 1);
+    let whole = "{\n  \"one\": true,\n  \"z\": 1.50,\n  \"two\": true,\n  \"three\": true\n}";
+    assert_eq!(text(&home), whole);
+    assert_eq!(names(&receiver), ["one", "three"]);
+    let status = home.status();
+    assert_eq!((&status["damaged"], &status["dropped"]), (&json!(1), &json!({"already_reached": 1})));
+}
+
+/// The store is lost as well: the file alone remembers, and a part of it.
+#[test]
+fn a_client_counts_what_can_be_read_from_its_first_call_on() {
+    let (home, receiver) = (five(), Receiver::good());
+    assert_eq!(home.milepost(&["milestone", "one"]).status, 0);
+    assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+    std::fs::remove_dir_all(home.telemetry().join("spool")).unwrap();
+    std::fs::remove_file(home.telemetry().join("ledger")).unwrap();
+    std::fs::write(file(&home), "{\n  \"one\": true,\n  \"two\": true,\n  \"thr").unwrap();
+    let mut worker = Worker::start(&home, &receiver.url());
+    for milestone in ["one", "two", "three"] {
+        assert_eq!(worker.milestone(milestone), "");
+    }
+    assert_eq!(worker.flush(), "");
+    worker.end();
+    assert_eq!(names(&receiver), ["one", "three"]);
+}
+
+/// Of two processes that wrote it, one took it for lost: its journal is there, and the file says so by now.
+#[test]
+fn what_waits_to_be_taken_in_is_not_reached_again_where_a_torn_file_names_it() {
+    let (home, receiver) = (five(), Receiver::good());
+    let holder = Worker::owning(&home, &url(nobody_listens()));
+    assert!(crate::common::signal(holder.id().into(), "-STOP"));
+    for milestone in ["one", "two"] {
+        assert_eq!(home.milepost(&["milestone", milestone]).status, 0);
+    }
+    std::fs::write(file(&home), "{\n  \"two\": true,\n  \"thr").unwrap();
+    drop(holder);
+    assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+    assert_eq!(names(&receiver), ["one"]);
 }
 
 #[test]

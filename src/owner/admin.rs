@@ -124,10 +124,10 @@ impl Admin {
         self.settings.milestones_objection()
     }
 
-    /// Whether a milestone was reached, as far as `milestones.json` says.
+    /// Whether a milestone was reached, as far as `milestones.json` says, or what can still be read of it.
     pub fn is_reached(&self, milestone: &str) -> bool {
         let reached = |installation: &Installation| {
-            Milestones::read(&installation.milestones()).is_ok_and(|marks| marks.has(milestone))
+            Milestones::read_legible(&installation.milestones()).is_ok_and(|marks| marks.has(milestone))
         };
         self.existing().is_some_and(reached)
     }
