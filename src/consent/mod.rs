@@ -18,6 +18,7 @@ mod decision;
 mod edit;
 mod facts;
 mod file;
+mod splice;
 mod state;
 mod watch;
 mod words;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use toml_edit::{DocumentMut, Item, TableLike};
+use toml_edit::{Document, DocumentMut, Item, TableLike};
 
 /// What one source says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,10 +53,24 @@ pub(crate) fn truth(word: &str) -> Option<bool> {
 
 /// Says in one line what is wrong with a file, and where.
 pub(crate) fn complaint(text: &str, error: &toml_edit::TomlError, path: &Path) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
+    let line = line(text, error.span().map_or(0, |span| span.start));
     let message = error.message().lines().collect::<Vec<_>>().join(", ");
     format!("{} makes no sense, line {line}: {message}", path.display())
+}
+
+/// Says the same of what stands under `keys` in a file that is TOML.
+pub(crate) fn misshapen(text: &str, keys: &[&str], what: &str, path: &Path) -> String {
+    let span = || {
+        let document = Document::parse(text).ok()?;
+        let item = keys.iter().try_fold(document.as_item(), |item, key| item.get(*key))?;
+        item.span().or_else(|| item.as_array_of_tables()?.iter().next()?.span())
+    };
+    let line = span().map(|span| format!(", line {}", line(text, span.start))).unwrap_or_default();
+    format!("{} makes no sense{line}: {what}", path.display())
+}
+
+fn line(text: &str, at: usize) -> usize {
+    text.get(..at).unwrap_or_default().matches('\n').count() + 1
 }
 
 /// What the file of a working directory says.
@@ -79,20 +93,22 @@ pub(super) fn in_profiles(text: &str, chosen: Option<&str>, names: Names<'_>, pa
         Ok(document) => document,
         Err(why) => return Word::Unclear(why),
     };
-    let unclear = |what: &str| Word::Unclear(format!("{} makes no sense: {what}", path.display()));
+    let unclear = |keys: &[&str], what: &str| Word::Unclear(misshapen(text, keys, what, path));
     let active = match (chosen, document.get("active")) {
         (Some(chosen), _) => Some(chosen),
         (None, None) => None,
         (None, Some(active)) => match active.as_str() {
             Some(active) => Some(active),
-            None => return unclear("its active profile is no name"),
+            None => return unclear(&["active"], "its active profile is no name"),
         },
     };
     let Some(profiles) = document.get("profiles") else { return Word::Silent };
-    let Some(profiles) = profiles.as_table_like() else { return unclear("its profiles are no table") };
+    let Some(profiles) = profiles.as_table_like() else {
+        return unclear(&["profiles"], "its profiles are no table");
+    };
     let of = |name: &str, profile: &Item| match profile.as_table_like() {
         Some(profile) => in_profile(profile, name, names, path),
-        None => unclear(&format!("its profile {name} is no table")),
+        None => unclear(&["profiles", name], &format!("its profile {name} is no table")),
     };
     match active {
         Some(active) => profiles.get(active).map_or(Word::Silent, |profile| of(active, profile)),
@@ -138,16 +154,16 @@ pub(super) fn in_settings(text: &str, path: &Path) -> Result<Settings, String> {
     let text_of = |key: &str| match document.get(key) {
         None => Ok(None),
         Some(item) => match item.as_str() {
-            Some(text) => Ok(Some(text.to_owned())),
-            None => Err(format!("{place} makes no sense: {key} is no text")),
+            Some(word) => Ok(Some(word.to_owned())),
+            None => Err(misshapen(text, &[key], &format!("{key} is no text"), path)),
         },
     };
-    let mode = text_of("mode")?.map(|word| word.parse());
+    let mode = text_of("mode")?.map(|word| word.parse::<crate::product::Mode>());
     Ok(Settings {
         collecting: document
             .get("collecting")
             .map_or(Word::Silent, |item| word("collecting", item, &format!("in {place}"))),
-        mode: mode.transpose().map_err(|error| format!("{place} makes no sense: {error}"))?,
+        mode: mode.transpose().map_err(|error| misshapen(text, &["mode"], &error.to_string(), path))?,
         endpoint: text_of("endpoint")?,
         format: text_of("format")?,
         verify: text_of("verify")?,
@@ -277,7 +293,8 @@ mod tests {
         assert_eq!(settings.collecting, Word::No("collecting = false in /s".into()));
         assert_eq!(read("").unwrap(), Settings::default());
         for wrong in ["mode = 1", "mode = \"sometimes\"", "endpoint = false", "mode = "] {
-            assert!(read(wrong).unwrap_err().contains("/s"), "{wrong}");
+            let why = read(&format!("# mine\n{wrong}")).unwrap_err();
+            assert!(why.starts_with("/s makes no sense, line 2: "), "{why}");
         }
     }
 }
