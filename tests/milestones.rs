@@ -332,6 +332,7 @@ fn who_used_the_product_before_is_told_nothing_and_reaches_nothing() {
         let (status, said) = run(&mut first);
         assert_eq!(status, Some(0), "{said}");
         assert!(!said.contains("Prefect collects"), "{said}");
+        assert!(said.contains("counts as reached, since the product was used here before"), "{said}");
         let directory = directory(&home);
         let marks = std::fs::read_to_string(directory.join("milestones.json")).unwrap();
         assert_eq!(marks, ALL_OF_PREFECTS);

@@ -132,6 +132,12 @@ impl Admin {
         self.existing().is_some_and(reached)
     }
 
+    /// Whether the product was used here before there was anything to collect in: then its milestones will count as
+    /// reached, and none of them is sent.
+    pub fn is_used_before(&self) -> bool {
+        self.existing().is_none() && !self.settings.greeting.marks().is_empty()
+    }
+
     /// Whether the product declares a milestone of this name.
     pub fn is_milestone(&self, name: &str) -> bool {
         self.settings.product.milestones.iter().any(|known| known == name)
