@@ -32,6 +32,10 @@ pub(crate) const EVENT_TIME_BYTES_MAX: usize = 9;
 /// Most secrets of the environment that values are compared with: more than any environment that people keep.
 pub(crate) const SECRETS_MAX: usize = 256;
 
+/// Shapes of events (a name and its keys) of which admission remembers that nothing stands against them: more than
+/// most programs have, and a few hundred bytes each.
+pub(crate) const SHAPES_MAX: usize = 32;
+
 /// Most keys of which the log says that they were left out: each is said once, and keys may be made by a program.
 pub(crate) const KEYS_SAID_MAX: usize = 64;
 
