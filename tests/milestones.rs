@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Mutex;
 
 use crate::common::host::Worker;
 use crate::common::prefect::{NOTICE, directory, prefect, run};
@@ -161,6 +162,10 @@ fn killed(rounds: u64) {
                 let _ = std::fs::remove_dir_all(home.telemetry().join("spool"));
             }
         }
+        // What was synced is there, without a second call.
+        assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+        let arrived: Vec<_> = receiver.taken().into_iter().map(|event| event.name).collect();
+        assert!(synced.iter().all(|name| arrived.contains(name)), "round {round}: {synced:?}, {arrived:?}");
         for milestone in ["one", "two", "three", "four", "five"] {
             assert_eq!(home.milepost(&["milestone", milestone]).status, 0, "round {round}");
         }
@@ -170,7 +175,7 @@ fn killed(rounds: u64) {
         // A repeat has the id that it had.
         names.dedup();
         let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["five", "four", "one", "three", "two"], "round {round}, synced {synced:?}");
+        assert_eq!(names, ["five", "four", "one", "three", "two"], "round {round}");
     }
 }
 
@@ -303,6 +308,33 @@ fn in_a_terminal_the_first_call_tells_and_counts_and_the_second_says_nothing_of_
     let (status, said) = run(&mut prefect(&home, true, &["milestone", "first_sdk_import"]).unwrap());
     assert_eq!(status, Some(0), "{said}");
     assert!(!said.contains("Prefect collects"), "{said}");
+}
+
+/// Each in a terminal of its own: the marker is made by one of them, and who made it tells.
+#[test]
+fn of_processes_that_come_first_at_once_one_tells() {
+    if prefect(&Home::new(), true, &[]).is_none() {
+        return;
+    }
+    for round in 0..6 {
+        let home = Home::new();
+        let said = Mutex::new(Vec::new());
+        at_once(&[0; 3], |_| {
+            let (status, text) = run(&mut prefect(&home, true, &["milestone", "first_sdk_import"]).unwrap());
+            assert_eq!(status, Some(0), "{text}");
+            said.lock().unwrap().push(text);
+        });
+        let said = said.into_inner().unwrap();
+        let told = said.iter().filter(|text| text.starts_with(NOTICE)).count();
+        assert_eq!(
+            (told, said.concat().matches("Prefect collects").count()),
+            (1, 1),
+            "round {round}: {said:?}"
+        );
+        assert!(directory(&home).join("notice_shown").exists());
+        let new = said.iter().filter(|text| text.contains("is sent once")).count();
+        assert!(new >= 1, "round {round}: {said:?}");
+    }
 }
 
 #[test]
