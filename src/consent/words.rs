@@ -86,6 +86,34 @@ pub(super) fn in_local_file(text: &str, names: Names<'_>, path: &Path) -> Word {
     }
 }
 
+/// What a file of variables says: a line `NAME=VALUE` each, maybe behind `export`, maybe in quotes. The last counts, and
+/// of a name its case does not, as with pydantic.
+pub(super) fn in_dotenv(text: &str, names: Names<'_>, path: &Path) -> Word {
+    let Some(name) = names.variable else { return Word::Silent };
+    let value = text.lines().rev().find_map(|line| {
+        let line = line.trim_start_matches('\u{feff}').trim_start();
+        let line = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])).unwrap_or(line);
+        let (key, value) = line.split_once('=')?;
+        key.trim().trim_matches('\'').eq_ignore_ascii_case(name).then(|| unquoted(value.trim()))
+    });
+    let Some(value) = value else { return Word::Silent };
+    let said = format!("{name}={value} in {}", path.display());
+    match truth(value) {
+        Some(true) => Word::Yes(said),
+        Some(false) => Word::No(said),
+        None => Word::Unclear(format!("{said} is neither yes nor no")),
+    }
+}
+
+/// What stands between its quotes, or before a comment.
+fn unquoted(value: &str) -> &str {
+    let quoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.split_once(*quote));
+    match quoted {
+        Some((quoted, _)) => quoted,
+        None => value.split_once(" #").map_or(value, |(value, _)| value).trim(),
+    }
+}
+
 /// What a file of profiles says, for the profile `chosen`, or the one that it calls active. Where it calls none
 /// active, one that refuses is enough: which of them the product takes is not said there.
 pub(super) fn in_profiles(text: &str, chosen: Option<&str>, names: Names<'_>, path: &Path) -> Word {
@@ -283,6 +311,31 @@ mod tests {
         let local = in_local_file("[server]\nanalytics_enabled = false", NAMES, Path::new("/l"));
         assert_eq!(local, Word::No("server.analytics_enabled = false in /l".into()));
         assert_eq!(kind(&in_local_file("server = 1", NAMES, Path::new("/l"))), "silent");
+    }
+
+    #[test]
+    fn a_file_of_variables_is_read_as_python_reads_it() {
+        let name = "PREFECT_SERVER_ANALYTICS_ENABLED";
+        for (text, means) in [
+            (format!("{name}=false"), "no"),
+            (format!("# mine\r\nA=1\r\nexport {name} = 'False' # for now\r\nB=2\r\n"), "no"),
+            (format!("\u{feff}{name}=\"0\""), "no"),
+            (format!("{name}=off # why"), "no"),
+            (format!("{}=no", name.to_lowercase()), "no"),
+            (format!("{name}=false\n{name}=true\n"), "yes"),
+            (format!("{name}=1"), "yes"),
+            (format!("{name}="), "unclear"),
+            (format!("{name}=${{OTHER}}"), "unclear"),
+            (format!("{name}"), "silent"),
+            (format!("# {name}=false"), "silent"),
+            (format!("MY_{name}=false\nexported{name}=false"), "silent"),
+            (String::new(), "silent"),
+        ] {
+            let word = in_dotenv(&text, NAMES, Path::new("/e"));
+            assert_eq!(kind(&word), means, "{text:?}: {word:?}");
+        }
+        let word = in_dotenv(&format!("{name}=0"), NAMES, Path::new("/e"));
+        assert_eq!(word, Word::No(format!("{name}=0 in /e")));
     }
 
     #[test]
