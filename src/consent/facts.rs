@@ -223,8 +223,9 @@ impl Sources {
             None => Ok(Settings::default()),
         };
         let in_project = Names { setting: self.project_setting.as_deref(), ..names };
-        // A directory of this name is a virtual environment, say, and its product passes over it, too.
-        let regular = |path: &Option<PathBuf>| path.clone().filter(|path| !path.is_dir());
+        // A directory of this name is a virtual environment, say, a pipe some keeper of secrets: the product itself
+        // passes over them.
+        let regular = |path: &Option<PathBuf>| path.clone().filter(|path| path.is_file());
         Facts {
             dotenv: read(&regular(&self.dotenv), &|text, path| in_dotenv(text, names, path)),
             local_file: read(&self.local_file, &|text, path| in_local_file(text, names, path)),
@@ -367,24 +368,24 @@ mod tests {
     #[test]
     fn of_the_files_of_a_working_directory_the_first_that_says_something_counts() {
         let name = "PREFECT_SERVER_ANALYTICS_ENABLED";
-        let files: [(&str, fn(bool) -> String); 3] = [
-            ("here/.env", |yes| format!("PREFECT_SERVER_ANALYTICS_ENABLED={yes}\n")),
-            ("here/prefect.toml", |yes| format!("[server]\nanalytics_enabled = {yes}\n")),
-            ("here/pyproject.toml", |yes| format!("[tool.prefect.server]\nanalytics_enabled = {yes}\n")),
+        let files = [
+            ("here/.env", "PREFECT_SERVER_ANALYTICS_ENABLED="),
+            ("here/prefect.toml", "[server]\nanalytics_enabled = "),
+            ("here/pyproject.toml", "[tool.prefect.server]\nanalytics_enabled = "),
         ];
         for (at, (file, text)) in files.iter().enumerate() {
             let place = Place::new();
-            let path = place.write(file, &text(false));
+            let path = place.write(file, &format!("{text}false\n"));
             let consent = place.decide(&[]);
             assert_eq!((consent.answer, consent.installation), (Answer::No, Answer::Yes), "{file}");
             assert!(consent.reason.ends_with(&format!("in {}", path.display())), "{}", consent.reason);
             assert_eq!(place.decide(&[(name, "true")]).answer, Answer::Yes, "{file}");
             for (lower, text_of_lower) in &files[at + 1..] {
-                place.write(lower, &text_of_lower(true));
+                place.write(lower, &format!("{text_of_lower}true\n"));
                 assert_eq!(place.decide(&[]).answer, Answer::No, "{file} before {lower}");
             }
             for (higher, text_of_higher) in &files[..at] {
-                let path = place.write(higher, &text_of_higher(true));
+                let path = place.write(higher, &format!("{text_of_higher}true\n"));
                 assert_eq!(place.decide(&[]).answer, Answer::Yes, "{higher} before {file}");
                 std::fs::remove_file(path).unwrap();
             }

@@ -326,7 +326,7 @@ mod tests {
             (format!("{name}=1"), "yes"),
             (format!("{name}="), "unclear"),
             (format!("{name}=${{OTHER}}"), "unclear"),
-            (format!("{name}"), "silent"),
+            (name.to_owned(), "silent"),
             (format!("# {name}=false"), "silent"),
             (format!("MY_{name}=false\nexported{name}=false"), "silent"),
             (String::new(), "silent"),
