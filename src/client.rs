@@ -102,6 +102,8 @@ pub enum EnqueueError {
 pub struct Stats {
     /// Events that were written to disk.
     pub accepted: u64,
+    /// Milestones among them that counted as reached already: they are not sent.
+    pub already_reached: u64,
     /// Events that were not, by reason.
     pub refused: std::collections::BTreeMap<Refusal, u64>,
     /// Properties that were left out, by rule: `undeclared`, or one of the privacy guard's.
@@ -512,6 +514,7 @@ impl Client {
         let redacted = Rule::ALL.into_iter().map(|rule| (rule.as_str(), counters.redacted(rule)));
         Stats {
             accepted: counters.accepted.load(Ordering::Relaxed),
+            already_reached: counters.already_reached.load(Ordering::Relaxed),
             refused: refused.filter(|(_, events)| *events > 0).collect(),
             redacted: redacted.filter(|(_, properties)| *properties > 0).collect(),
             damaged: counters.damaged.load(Ordering::Relaxed),

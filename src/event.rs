@@ -258,6 +258,7 @@ impl Put<'_> {
 }
 
 /// The parts of an event's bytes, found without decoding its values.
+#[derive(Clone)]
 pub(crate) struct Parts<'a> {
     pub(crate) name: &'a [u8],
     count: u8,

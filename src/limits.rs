@@ -32,6 +32,10 @@ pub(crate) const EVENT_TIME_BYTES_MAX: usize = 9;
 /// Most secrets of the environment that values are compared with: more than any environment that people keep.
 pub(crate) const SECRETS_MAX: usize = 256;
 
+/// Shapes of events (a name and its keys) of which admission remembers that nothing stands against them: more than
+/// most programs have, and a few hundred bytes each.
+pub(crate) const SHAPES_MAX: usize = 32;
+
 /// Most keys of which the log says that they were left out: each is said once, and keys may be made by a program.
 pub(crate) const KEYS_SAID_MAX: usize = 64;
 
@@ -126,8 +130,19 @@ pub(crate) const CONSENT_GAP: Duration = Duration::from_secs(1);
 pub(crate) const CONSENT_GRACE: Duration = Duration::from_secs(5);
 
 /// How long whoever deletes after a refusal waits for the spool, and for writers to let go of what they hold: a
-/// holder that lives has let go by then. What a stopped one holds is deleted under it.
+/// holder that lives has let go by then, or shows that a request still takes. What a stopped one holds is deleted
+/// under it.
 pub(crate) const ERASE_WAIT: Duration = Duration::from_millis(2_500);
+
+/// How long whoever deletes waits for a holder that shows that: [`CONSENT_GRACE`], and what it takes to begin and to
+/// close the store.
+pub(crate) const ERASE_WAIT_MAX: Duration = Duration::from_secs(7);
+
+/// How often a holder shows that a request still takes after a refusal: several times within [`ERASE_WAIT`].
+pub(crate) const GRACE_SHOWN_EVERY: Duration = Duration::from_millis(500);
+
+/// A holder that shows nothing for so long is not waited for any longer: it is stopped.
+pub(crate) const GRACE_SILENT_AFTER: Duration = Duration::from_secs(2);
 
 /// How often the product's server is asked.
 pub(crate) const SERVER_ASK_EVERY: Duration = Duration::from_secs(3600);

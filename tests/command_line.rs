@@ -611,7 +611,12 @@ fn results_for_people_name_the_same_figures() {
 #[test]
 fn a_milestone_need_not_be_declared_among_the_events() {
     let home = Home::with(DECLARED);
-    assert_eq!(home.json(&["milestone", "first_job"]), json!({"milestone": "first_job"}));
+    assert_eq!(home.json(&["milestone", "first_job"]), json!({"milestone": "first_job", "is_new": true}));
+    assert_eq!(home.json(&["milestone", "first_job"]), json!({"milestone": "first_job", "is_new": false}));
+    let said = home.milepost(&["milestone", "first_job"]).stdout;
+    assert_eq!(said, "first_job counts as reached already: nothing is sent\n");
+    let said = home.milepost(&["milestone", "second_job"]).stdout;
+    assert_eq!(said, "second_job is durable, and is sent once\n");
     assert_eq!(home.peek()[0]["name"], "first_job");
     assert_eq!(home.status()["refused"], json!({}));
 }

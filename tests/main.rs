@@ -29,6 +29,8 @@ mod fork;
 mod formats;
 mod gap_steps;
 mod generations;
+#[cfg(target_os = "linux")]
+mod grace;
 mod hand_over;
 mod heartbeat;
 #[cfg(target_os = "linux")]

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Mutex;
 
 use crate::common::host::Worker;
 use crate::common::prefect::{NOTICE, directory, prefect, run};
@@ -161,6 +162,10 @@ fn killed(rounds: u64) {
                 let _ = std::fs::remove_dir_all(home.telemetry().join("spool"));
             }
         }
+        // What was synced is there, without a second call.
+        assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+        let arrived: Vec<_> = receiver.taken().into_iter().map(|event| event.name).collect();
+        assert!(synced.iter().all(|name| arrived.contains(name)), "round {round}: {synced:?}, {arrived:?}");
         for milestone in ["one", "two", "three", "four", "five"] {
             assert_eq!(home.milepost(&["milestone", milestone]).status, 0, "round {round}");
         }
@@ -170,7 +175,7 @@ fn killed(rounds: u64) {
         // A repeat has the id that it had.
         names.dedup();
         let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["five", "four", "one", "three", "two"], "round {round}, synced {synced:?}");
+        assert_eq!(names, ["five", "four", "one", "three", "two"], "round {round}");
     }
 }
 
@@ -204,23 +209,59 @@ fn a_file_that_is_no_json_is_kept_and_what_can_be_read_of_it_counts() {
     assert_eq!(home.status()["damaged"], 1);
 }
 
-/// No command lives long enough to see that a file stays as it is.
+/// No command lives long enough to see that a file stays as it is. A name that can still be read in it was sent once
+/// more, and counted as reached afterwards.
 #[test]
-fn commands_mend_it_too() {
+fn commands_count_what_can_be_read_and_mend_it_too() {
     let (home, receiver) = (five(), Receiver::good());
     assert_eq!(home.milepost(&["milestone", "one"]).status, 0);
     assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
-    let half = "{\n  \"one\": true,\n  \"two\": true,\n  \"thr";
+    let half = "{\n  \"one\": true,\n  \"z\": 1.50,\n  \"two\": true,\n  \"thr";
     std::fs::write(file(&home), half).unwrap();
     for milestone in ["two", "three"] {
         assert_eq!(home.milepost(&["milestone", milestone]).status, 0);
     }
+    assert_eq!(text(&home), half, "nobody knows yet whether it is just being written");
     assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
     assert_eq!(std::fs::read_to_string(home.telemetry().join("milestones.json.corrupt")).unwrap(), half);
-    let marks: Value = serde_json::from_str(&text(&home)).unwrap();
-    assert_eq!(marks, json!({"one": true, "two": true, "three": true}));
-    assert_eq!(names(&receiver), ["one", "three", "two"]);
-    assert_eq!(home.status()["damaged"], 1);
+    let whole = "{\n  \"one\": true,\n  \"z\": 1.50,\n  \"two\": true,\n  \"three\": true\n}";
+    assert_eq!(text(&home), whole);
+    assert_eq!(names(&receiver), ["one", "three"]);
+    let status = home.status();
+    assert_eq!((&status["damaged"], &status["dropped"]), (&json!(1), &json!({"already_reached": 1})));
+}
+
+/// The store is lost as well: the file alone remembers, and a part of it.
+#[test]
+fn a_client_counts_what_can_be_read_from_its_first_call_on() {
+    let (home, receiver) = (five(), Receiver::good());
+    assert_eq!(home.milepost(&["milestone", "one"]).status, 0);
+    assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+    std::fs::remove_dir_all(home.telemetry().join("spool")).unwrap();
+    std::fs::remove_file(home.telemetry().join("ledger")).unwrap();
+    std::fs::write(file(&home), "{\n  \"one\": true,\n  \"two\": true,\n  \"thr").unwrap();
+    let mut worker = Worker::start(&home, &receiver.url());
+    for milestone in ["one", "two", "three"] {
+        assert_eq!(worker.milestone(milestone), "");
+    }
+    assert_eq!(worker.flush(), "");
+    worker.end();
+    assert_eq!(names(&receiver), ["one", "three"]);
+}
+
+/// Of two processes that wrote it, one took it for lost: its journal is there, and the file says so by now.
+#[test]
+fn what_waits_to_be_taken_in_is_not_reached_again_where_a_torn_file_names_it() {
+    let (home, receiver) = (five(), Receiver::good());
+    let holder = Worker::owning(&home, &url(nobody_listens()));
+    assert!(crate::common::signal(holder.id().into(), "-STOP"));
+    for milestone in ["one", "two"] {
+        assert_eq!(home.milepost(&["milestone", milestone]).status, 0);
+    }
+    std::fs::write(file(&home), "{\n  \"two\": true,\n  \"thr").unwrap();
+    drop(holder);
+    assert_eq!(home.flush(&receiver.url(), &[]).0, 0);
+    assert_eq!(names(&receiver), ["one"]);
 }
 
 #[test]
@@ -269,6 +310,33 @@ fn in_a_terminal_the_first_call_tells_and_counts_and_the_second_says_nothing_of_
     assert!(!said.contains("Prefect collects"), "{said}");
 }
 
+/// Each in a terminal of its own: the marker is made by one of them, and who made it tells.
+#[test]
+fn of_processes_that_come_first_at_once_one_tells() {
+    if prefect(&Home::new(), true, &[]).is_none() {
+        return;
+    }
+    for round in 0..6 {
+        let home = Home::new();
+        let said = Mutex::new(Vec::new());
+        at_once(&[0; 3], |_| {
+            let (status, text) = run(&mut prefect(&home, true, &["milestone", "first_sdk_import"]).unwrap());
+            assert_eq!(status, Some(0), "{text}");
+            said.lock().unwrap().push(text);
+        });
+        let said = said.into_inner().unwrap();
+        let told = said.iter().filter(|text| text.starts_with(NOTICE)).count();
+        assert_eq!(
+            (told, said.concat().matches("Prefect collects").count()),
+            (1, 1),
+            "round {round}: {said:?}"
+        );
+        assert!(directory(&home).join("notice_shown").exists());
+        let new = said.iter().filter(|text| text.contains("is sent once")).count();
+        assert!(new >= 1, "round {round}: {said:?}");
+    }
+}
+
 #[test]
 fn without_a_terminal_nobody_is_told_and_nothing_counts() {
     let home = Home::new();
@@ -296,6 +364,7 @@ fn who_used_the_product_before_is_told_nothing_and_reaches_nothing() {
         let (status, said) = run(&mut first);
         assert_eq!(status, Some(0), "{said}");
         assert!(!said.contains("Prefect collects"), "{said}");
+        assert!(said.contains("counts as reached, since the product was used here before"), "{said}");
         let directory = directory(&home);
         let marks = std::fs::read_to_string(directory.join("milestones.json")).unwrap();
         assert_eq!(marks, ALL_OF_PREFECTS);

@@ -60,6 +60,24 @@ fn what_slipped_in_is_left_out_and_counted_by_rule_and_the_event_stays() {
     }
 }
 
+/// Where a product declares nothing, a program makes them as it makes values.
+#[test]
+fn names_and_keys_that_nobody_declared_give_nothing_away_either() {
+    let home = Home::new();
+    let done = home.milepost(&["enqueue", "job_finished", "first.last@example.com=1", "region=eu"]);
+    assert!(done.status == 0 && done.stderr.contains("(email)"), "{done:?}");
+    let refused = home.milepost(&["enqueue", "from-192.168.7.20"]);
+    assert!(refused.status == 1 && refused.stderr.contains("(ip)"), "{refused:?}");
+    assert!(!done.stderr.contains("first.last") && !refused.stderr.contains("192.168"));
+    let waiting = home.peek();
+    assert_eq!((waiting.len(), &waiting[0]["properties"]), (1, &json!({ "region": "eu" })));
+    let status = home.status();
+    assert_eq!((&status["redacted"], &status["refused"]), (&json!({ "email": 1 }), &json!({ "guarded": 1 })));
+    for secret in ["first.last@example.com", "192.168.7.20"] {
+        assert_nowhere(&home.telemetry(), secret);
+    }
+}
+
 #[test]
 fn the_log_names_a_key_once_and_not_per_event() {
     let home = Home::new();

@@ -1,7 +1,7 @@
 //! Admission: what may be written at all.
 //!
-//! In come the bytes of an event, on the writer's thread; out go the same bytes, fewer (an undeclared key and a
-//! value that the privacy guard stops are left out, a repeated key keeps its last value), or a [`Refusal`].
+//! In come the bytes of an event, on the writer's thread; out go the same bytes, fewer (an undeclared key, and a key or
+//! a value that the privacy guard stops, are left out, a repeated key keeps its last value), or a [`Refusal`].
 //! Nothing here touches a disk.
 
 mod guard;
@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::event::{Part, Parts};
-use crate::limits::{KEYS_SAID_MAX, PROPERTIES_MAX};
+use crate::limits::{KEYS_SAID_MAX, PROPERTIES_MAX, SHAPES_MAX};
 use crate::product::{Declared, Keys, Product};
 
 pub(crate) use guard::ROWS;
@@ -29,6 +29,9 @@ pub(crate) struct Admission {
     /// What nobody can enqueue: a milestone is reached once.
     milestones: Vec<String>,
     guard: Guard,
+    /// By [`Shape::place`]: whoever comes first stays, since a program has few.
+    shapes: [Option<Shape>; SHAPES_MAX],
+    name_said: bool,
     /// Keys of which the log said that they were left out.
     said: HashSet<Box<[u8]>>,
 }
@@ -42,7 +45,14 @@ impl Admission {
     }
 
     fn with(declared: Declared, machine: Machine) -> Self {
-        Self { declared, milestones: Vec::new(), guard: Guard::new(machine), said: HashSet::new() }
+        Self {
+            declared,
+            milestones: Vec::new(),
+            guard: Guard::new(machine),
+            shapes: [const { None }; SHAPES_MAX],
+            name_said: false,
+            said: HashSet::new(),
+        }
     }
 
     /// Decides on one event, and calls `count` for each property that is left out. A milestone was declared as
@@ -50,8 +60,8 @@ impl Admission {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Undeclared`] where the product does not declare its name, or only as that of a milestone, [`Refusal::Limit`] where the bytes
-    /// are no event's.
+    /// [`Refusal::Undeclared`] where the product does not declare its name, or only as that of a milestone,
+    /// [`Refusal::Guarded`] where its name must not leave, [`Refusal::Limit`] where the bytes are no event's.
     pub(crate) fn admit<'a>(
         &mut self,
         bytes: &'a [u8],
@@ -59,6 +69,11 @@ impl Admission {
         count: impl FnMut(Rule),
     ) -> Result<Cow<'a, [u8]>, Refusal> {
         let parts = Parts::of(bytes).ok_or(Refusal::Limit)?;
+        let place = Shape::place(&parts);
+        let is_known = |shape: &Shape| !is_milestone && shape.lets_pass(&self.guard, parts.clone());
+        if self.shapes[place].as_ref().is_some_and(is_known) {
+            return Ok(Cow::Borrowed(bytes));
+        }
         let name = as_str(parts.name);
         let declared = match is_milestone {
             true => Some(Keys::All),
@@ -66,10 +81,52 @@ impl Admission {
             false => self.declared.keys(name),
         };
         let keys = declared.ok_or(Refusal::Undeclared)?;
+        if let Some(rule) = self.guard.check(b"", parts.name).filter(|_| !is_milestone) {
+            if !std::mem::replace(&mut self.name_said, true) {
+                log::warn!("an event was refused for its name ({rule}); further ones are only counted");
+            }
+            return Err(Refusal::Guarded);
+        }
+        let shape = parts.clone();
         let mut left_out = LeftOut { guard: &self.guard, said: &mut self.said, count };
-        Ok(match parts.len() {
+        let left = match parts.len() {
             0..=PROPERTIES_USUAL => choose::<PROPERTIES_USUAL>(keys, bytes, parts, &mut left_out),
             _ => choose::<PROPERTIES_MAX>(keys, bytes, parts, &mut left_out),
+        };
+        if matches!(left, Cow::Borrowed(_)) && !is_milestone && self.shapes[place].is_none() {
+            self.shapes[place] = Some(Shape::new(shape));
+        }
+        Ok(left)
+    }
+}
+
+/// A name and its keys, all declared, each once, and nothing that must not leave. What comes again, as most does, has
+/// its values looked at alone.
+struct Shape {
+    name: Box<[u8]>,
+    keys: Box<[Box<[u8]>]>,
+}
+
+impl Shape {
+    fn new(parts: Parts<'_>) -> Self {
+        Self { name: parts.name.into(), keys: parts.map(|part| part.key.into()).collect() }
+    }
+
+    fn place(parts: &Parts<'_>) -> usize {
+        let last = parts.name.last().copied().unwrap_or_default();
+        (usize::from(last) + parts.name.len() + 7 * parts.len()) % SHAPES_MAX
+    }
+
+    /// Whether an event has this shape, and values that may leave.
+    #[inline]
+    fn lets_pass(&self, guard: &Guard, mut parts: Parts<'_>) -> bool {
+        if parts.len() != self.keys.len() || *parts.name != *self.name {
+            return false;
+        }
+        self.keys.iter().all(|key| {
+            parts.next().is_some_and(|part| {
+                *part.key == **key && part.text().is_none_or(|text| guard.check(part.key, text).is_none())
+            })
         })
     }
 }
@@ -85,21 +142,33 @@ impl<F: FnMut(Rule)> LeftOut<'_, F> {
     /// Whether this property stays.
     #[inline(always)]
     fn stays(&mut self, keys: Keys<'_>, part: &Part<'_>) -> bool {
-        let is_declared = matches!(keys, Keys::All) || keys.has(as_str(part.key));
-        let broken = match part.text() {
-            _ if !is_declared => Some(Rule::Undeclared),
-            Some(text) => self.guard.check(part.key, text),
-            None => None,
+        let broken = match keys {
+            // What a product declares, it means.
+            Keys::All => self.guard.check(b"", part.key),
+            _ if keys.has(as_str(part.key)) => None,
+            _ => Some(Rule::Undeclared),
         };
-        broken.inspect(|rule| self.note(*rule, part.key)).is_none()
+        let by_value = || part.text().and_then(|text| self.guard.check(part.key, text));
+        match broken {
+            Some(rule) => self.note(rule, part.key, rule != Rule::Undeclared),
+            None => match by_value() {
+                Some(rule) => self.note(rule, part.key, false),
+                None => return true,
+            },
+        }
+        false
     }
 
     #[cold]
-    fn note(&mut self, rule: Rule, key: &[u8]) {
+    fn note(&mut self, rule: Rule, key: &[u8], is_secret: bool) {
         (self.count)(rule);
         if self.said.len() < KEYS_SAID_MAX && self.said.insert(key.into()) {
-            let key = as_str(key);
-            log::warn!("a property {key:?} was left out ({rule}); further ones are only counted");
+            match as_str(key) {
+                _ if is_secret => {
+                    log::warn!("a property was left out for its key ({rule}); further ones are only counted");
+                }
+                key => log::warn!("a property {key:?} was left out ({rule}); further ones are only counted"),
+            }
         }
     }
 }
@@ -210,6 +279,63 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_gives_something_away_is_left_out_where_nobody_declared_it() {
+        let event = Event::new("e").with("a", 1).with("me@example.com", 2).with("10.0.0.1", "x").with("b", 3);
+        let (bytes, rules) = admit(admission(Declared::Any), &event).unwrap();
+        assert_eq!(bytes, Event::new("e").with("a", 1).with("b", 3).bytes());
+        assert_eq!(rules, [Rule::Email, Rule::Ip]);
+        let declared = |key: &str| Declared::Only {
+            events: [("e".into(), [key.into()].into())].into(),
+            integrations: Integrations::default(),
+        };
+        let event = Event::new("e").with("build.2.1.10.1", 2);
+        assert_eq!(admit(admission(declared("build.2.1.10.1")), &event).unwrap().1, []);
+        assert_eq!(admit(admission(declared("other")), &event).unwrap().1, [Rule::Undeclared]);
+    }
+
+    #[test]
+    fn an_event_whose_name_gives_something_away_is_refused() {
+        let token = concat!("ghp_", "0123456789abcdefghijABCDEFGHIJ456789");
+        for name in ["10.0.0.1", "from-192.168.1.20", "fe80::1", token] {
+            assert_eq!(admit(admission(Declared::Any), &Event::new(name)), Err(Refusal::Guarded), "{name}");
+        }
+        for name in
+            ["job_finished", "aws:deployed", "milepost.losses", "v1.2.3.4", "prefect.flow-run.Completed"]
+        {
+            assert!(admit(admission(Declared::Any), &Event::new(name)).is_ok(), "{name}");
+        }
+    }
+
+    /// What is remembered of one event says nothing about another, nor about its values.
+    #[test]
+    fn a_shape_that_is_known_lets_pass_what_it_would_have_without() {
+        let events = [
+            Event::new("e").with("a", 1).with("b", "x"),
+            Event::new("e").with("a", 1).with("b", "/etc/passwd"),
+            Event::new("e").with("a", 1).with("c", "x"),
+            Event::new("e").with("a", 1).with("a", "x"),
+            Event::new("e").with("a", 1),
+            Event::new("u").with("a", 1).with("b", "x"),
+            Event::new("10.0.0.1").with("a", 1).with("b", "x"),
+            Event::new("e").with("a", 1).with("me@example.com", "x"),
+            Event::new("e"),
+        ];
+        let only = || Declared::Only {
+            events: [("e".into(), ["a".into(), "b".into()].into())].into(),
+            integrations: Integrations::default(),
+        };
+        for declared in [|| Declared::Any, only] {
+            let mut warm = admission(declared());
+            for event in events.iter().chain(&events).chain(events.iter().rev()) {
+                let mut rules = Vec::new();
+                let left = warm.admit(event.bytes(), false, |rule| rules.push(rule)).map(Cow::into_owned);
+                assert_eq!(left.map(|bytes| (bytes, rules)), admit(admission(declared()), event));
+            }
+            assert!(warm.shapes.iter().flatten().count() > 0);
+        }
+    }
+
+    #[test]
     fn an_undeclared_event_is_refused() {
         assert_eq!(admit(worker(), &Event::new("job_started")), Err(Refusal::Undeclared));
         assert!(admit(worker(), &Event::new("aws:deployed").with("integration", "aws")).is_ok());
@@ -243,6 +369,7 @@ mod tests {
             prop_assert!(left.iter().all(|part| rest.any(|other| other == part)), "in their order");
             let guard = Guard::new(Machine::default());
             for part in Parts::of(&bytes).unwrap() {
+                prop_assert_eq!(guard.check(b"", part.key), None);
                 prop_assert_eq!(part.text().and_then(|text| guard.check(part.key, text)), None);
             }
         }

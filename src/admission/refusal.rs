@@ -26,11 +26,13 @@ pub enum Refusal {
     Forked = 6,
     /// The directory's quota is used up, and the product wants the oldest events kept.
     Quota = 7,
+    /// Its name is something that must never leave.
+    Guarded = 8,
 }
 
 impl Refusal {
     /// All reasons, in the order of their numbers.
-    pub(crate) const ALL: [Refusal; 8] = [
+    pub(crate) const ALL: [Refusal; 9] = [
         Refusal::Full,
         Refusal::Limit,
         Refusal::Undeclared,
@@ -39,6 +41,7 @@ impl Refusal {
         Refusal::Consent,
         Refusal::Forked,
         Refusal::Quota,
+        Refusal::Guarded,
     ];
 
     /// The reason's word in `status`.
@@ -52,6 +55,7 @@ impl Refusal {
             Refusal::Consent => "consent",
             Refusal::Forked => "forked",
             Refusal::Quota => "quota",
+            Refusal::Guarded => "guarded",
         }
     }
 }

@@ -29,6 +29,7 @@ impl Milestone {
         if let Some(objection) = admin.milestones_objection() {
             return Err(Objection::Refused(format!("the milestone does not count: {objection}")).into());
         }
+        let is_used_before = admin.is_used_before();
         let client = builder.build()?;
         client.milestone(&self.name)?;
         client.sync(Duration::from_secs(30))?;
@@ -37,10 +38,16 @@ impl Milestone {
         while !admin.is_reached(&self.name) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
+        let is_new = client.stats().already_reached == 0;
         client.shutdown(Duration::from_secs(30))?;
+        let what = match (is_new, is_used_before) {
+            (true, _) => "is durable, and is sent once",
+            (false, false) => "counts as reached already: nothing is sent",
+            (false, true) => "counts as reached, since the product was used here before: nothing is sent",
+        };
         match common.json {
-            true => print_json(&serde_json::json!({ "milestone": self.name }))?,
-            false => print_line(&format!("{} is durable, and is sent once", self.name))?,
+            true => print_json(&serde_json::json!({ "milestone": self.name, "is_new": is_new }))?,
+            false => print_line(&format!("{} {what}", self.name))?,
         }
         Ok(DONE)
     }

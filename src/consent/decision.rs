@@ -16,8 +16,10 @@ pub(crate) struct Facts {
     pub(crate) ci: Option<(&'static str, String)>,
     /// The product's variable.
     pub(crate) opt_out: Option<(String, String)>,
-    /// The file of the working directory.
+    /// The files of the working directory.
+    pub(crate) dotenv: Word,
     pub(crate) local_file: Word,
+    pub(crate) project_file: Word,
     /// The profile that this process was told to take, where that is not the installation's.
     pub(crate) profile: Word,
     /// The installation's active profile.
@@ -35,7 +37,9 @@ impl Default for Facts {
             do_not_track: None,
             ci: None,
             opt_out: None,
+            dotenv: Word::Silent,
             local_file: Word::Silent,
+            project_file: Word::Silent,
             profile: Word::Silent,
             installation: Word::Silent,
             settings: Ok(Settings::default()),
@@ -60,7 +64,9 @@ impl Facts {
         } else {
             Answer::Yes
         };
-        let own = [self.of_environment(), self.local_file.clone(), self.profile.clone()];
+        let here = [&self.dotenv, &self.local_file, &self.project_file];
+        let own = here.into_iter().chain([&self.profile]).cloned();
+        let own: Vec<_> = [self.of_environment()].into_iter().chain(own).collect();
         let asked = own.iter().position(|word| matches!(word, Word::Yes(_)));
         let heard = &own[..asked.map_or(own.len(), |at| at + 1)];
         let (answer, reason) = judge(heard.iter().chain(of_installation));
@@ -142,30 +148,36 @@ mod tests {
     type Say = fn(&mut Facts, &str);
 
     /// Every source that can refuse, in its order, with how it refuses.
-    const REFUSALS: [(&str, Say); 9] = [
+    const REFUSALS: [(&str, Say); 11] = [
         ("unsupported", |facts, _| facts.unsupported = true),
         ("the mode is off", |facts, who| facts.mode = (Mode::Off, who.into())),
         ("DO_NOT_TRACK", |facts, _| facts.do_not_track = Some("1".into())),
         ("CI", |facts, _| facts.ci = Some(("CI", "true".into()))),
         ("ACME", |facts, _| facts.opt_out = Some(("ACME".into(), "false".into()))),
+        ("dotenv", |facts, who| facts.dotenv = Word::No(who.into())),
         ("local file", |facts, who| facts.local_file = Word::No(who.into())),
+        ("project file", |facts, who| facts.project_file = Word::No(who.into())),
         ("profile", |facts, who| facts.profile = Word::No(who.into())),
         ("installation", |facts, who| facts.installation = Word::No(who.into())),
         ("settings", |facts, who| facts.settings = collecting(Word::No(who.into()))),
     ];
 
     /// Every source that can agree.
-    const CONSENTS: [(&str, Say); 5] = [
+    const CONSENTS: [(&str, Say); 7] = [
         ("ACME", |facts, _| facts.opt_out = Some(("ACME".into(), "true".into()))),
+        ("dotenv", |facts, who| facts.dotenv = Word::Yes(who.into())),
         ("local file", |facts, who| facts.local_file = Word::Yes(who.into())),
+        ("project file", |facts, who| facts.project_file = Word::Yes(who.into())),
         ("profile", |facts, who| facts.profile = Word::Yes(who.into())),
         ("installation", |facts, who| facts.installation = Word::Yes(who.into())),
         ("settings", |facts, who| facts.settings = collecting(Word::Yes(who.into()))),
     ];
 
     /// Every source that may make no sense.
-    const RIDDLES: [(&str, Say); 4] = [
+    const RIDDLES: [(&str, Say); 6] = [
+        ("dotenv", |facts, who| facts.dotenv = Word::Unclear(who.into())),
         ("local file", |facts, who| facts.local_file = Word::Unclear(who.into())),
+        ("project file", |facts, who| facts.project_file = Word::Unclear(who.into())),
         ("profile", |facts, who| facts.profile = Word::Unclear(who.into())),
         ("installation", |facts, who| facts.installation = Word::Unclear(who.into())),
         ("settings", |facts, who| facts.settings = Err(who.into())),
@@ -210,7 +222,8 @@ mod tests {
                 let mut facts = nothing();
                 agree(&mut facts, agrees);
                 refuse(&mut facts, refuses);
-                let lifted = ["local file", "profile"].contains(&refuses) && rank(agrees) < rank(refuses);
+                let can_be = ["dotenv", "local file", "project file", "profile"];
+                let lifted = can_be.contains(&refuses) && rank(agrees) < rank(refuses);
                 let expected = if lifted { Answer::Yes } else { Answer::No };
                 assert_eq!(facts.decide().answer, expected, "{agrees} says yes, {refuses} says no");
             }

@@ -6,7 +6,8 @@ use thiserror::Error;
 use toml_edit::{DocumentMut, Item, Table, TableLike, value};
 
 use super::file::{self, Stamp};
-use super::words::{Entry, complaint};
+use super::splice::splice;
+use super::words::{Entry, complaint, misshapen};
 
 /// How often a file that somebody else changes meanwhile is read again.
 const TRIES: usize = 8;
@@ -64,7 +65,7 @@ impl SettingsFile {
 
     /// Sets a key.
     pub(crate) fn set(&self, key: &str, new: &toml_edit::Value) -> Result<Edited, EditError> {
-        self.edit(|table| match table.get_mut(key).and_then(Item::as_value_mut) {
+        self.edit(&[key], |table| match table.get_mut(key).and_then(Item::as_value_mut) {
             // What stands around it stays: a comment behind it, above all.
             Some(old) => {
                 let decor = old.decor().clone();
@@ -77,13 +78,13 @@ impl SettingsFile {
 
     /// Removes keys, `a.b` also where it is nested.
     pub(crate) fn unset(&self, keys: &[&str]) -> Result<Edited, EditError> {
-        self.edit(|table| keys.iter().for_each(|key| remove(table, key)))
+        self.edit(keys, |table| keys.iter().for_each(|key| remove(table, key)))
     }
 
     /// The keys and values that stand there.
     pub(crate) fn view(&self) -> Result<(Option<String>, Vec<Entry>), EditError> {
-        let (mut document, _) = self.read()?;
-        let (table, profile) = self.table(&mut document)?;
+        let (text, mut document, _) = self.read()?;
+        let (table, profile) = self.table(&text, &mut document)?;
         let entries = table.iter().filter_map(|(key, item)| {
             let shown = match item.as_value()? {
                 toml_edit::Value::String(text) => text.value().clone(),
@@ -98,21 +99,29 @@ impl SettingsFile {
         &self.path
     }
 
-    /// The text, and the stamp that it was read under.
-    fn read(&self) -> Result<(DocumentMut, Stamp), EditError> {
+    /// The text, what is in it, and the stamp that it was read under.
+    fn read(&self) -> Result<(String, DocumentMut, Stamp), EditError> {
         let before = Stamp::of(&self.path);
         let text = file::read(&self.path).map_err(EditError::Malformed)?.unwrap_or_default();
         let document =
             text.parse().map_err(|error| EditError::Malformed(complaint(&text, &error, &self.path)))?;
-        Ok((document, before))
+        Ok((text, document, before))
     }
 
-    fn edit(&self, change: impl Fn(&mut dyn TableLike)) -> Result<Edited, EditError> {
+    /// Changes what stands under these keys of the table.
+    fn edit(&self, keys: &[&str], change: impl Fn(&mut dyn TableLike)) -> Result<Edited, EditError> {
         for _ in 0..TRIES {
-            let (mut document, before) = self.read()?;
-            self.table(&mut document)?;
+            let (text, mut document, before) = self.read()?;
+            let as_read = document.to_string();
+            self.table(&text, &mut document)?;
             let old = document.to_string();
-            let (table, profile) = self.table(&mut document)?;
+            let (table, profile) = self.table(&text, &mut document)?;
+            let is_value = |key: &&&str| table.get(key).is_none_or(Item::is_value);
+            if let Some(key) = keys.iter().find(|key| !is_value(key)) {
+                let place: Vec<_> =
+                    profile.iter().flat_map(|name| ["profiles", name.as_str()]).chain([*key]).collect();
+                return Err(self.malformed(&text, &place, &format!("{key} is no value")));
+            }
             change(table);
             let new = document.to_string();
             let done = |changed| Edited { path: self.path.clone(), profile, changed };
@@ -120,6 +129,7 @@ impl SettingsFile {
                 return Ok(done(false));
             }
             let failed = |source| EditError::Io { path: self.path.clone(), source };
+            let new = splice(&text, &as_read, &new);
             if file::replace(&self.path, &new, &before).map_err(failed)? {
                 return Ok(done(true));
             }
@@ -130,15 +140,13 @@ impl SettingsFile {
     /// The table that keys go to, and the name of its profile. What is missing on the way is made.
     fn table<'a>(
         &self,
+        text: &str,
         document: &'a mut DocumentMut,
     ) -> Result<(&'a mut dyn TableLike, Option<String>), EditError> {
         let Some(profile) = &self.profile else { return Ok((document.as_table_mut(), None)) };
-        let malformed =
-            |what: &str| EditError::Malformed(format!("{} makes no sense: {what}", self.path.display()));
-        let active = match document.get("active") {
-            Some(active) => Some(active.as_str().ok_or_else(|| malformed("its active profile is no name"))?),
-            None => None,
-        };
+        let malformed = |keys: &[&str], what: &str| self.malformed(text, keys, what);
+        let no_name = || malformed(&["active"], "its active profile is no name");
+        let active = document.get("active").map(|active| active.as_str().ok_or_else(no_name)).transpose()?;
         let name = profile.chosen.as_deref().or(active).unwrap_or(&profile.default).to_owned();
         if active.is_none() && profile.chosen.is_none() {
             // As Prefect writes it: what is active is said, and said first. Not by who was told another one: without a
@@ -150,12 +158,19 @@ impl SettingsFile {
             table.set_implicit(true);
             Item::Table(table)
         });
-        let profiles = profiles.as_table_like_mut().ok_or_else(|| malformed("its profiles are no table"))?;
+        let profiles = profiles
+            .as_table_like_mut()
+            .ok_or_else(|| malformed(&["profiles"], "its profiles are no table"))?;
         if profiles.get(&name).is_none() {
             profiles.insert(&name, Item::Table(Table::new()));
         }
-        let table = profiles.get_mut(&name).and_then(Item::as_table_like_mut);
-        table.map(|table| (table, Some(name))).ok_or_else(|| malformed("the profile is no table"))
+        let no_table = || malformed(&["profiles", &name], &format!("its profile {name} is no table"));
+        let table = profiles.get_mut(&name).and_then(Item::as_table_like_mut).ok_or_else(no_table)?;
+        Ok((table, Some(name)))
+    }
+
+    fn malformed(&self, text: &str, keys: &[&str], what: &str) -> EditError {
+        EditError::Malformed(misshapen(text, keys, what, &self.path))
     }
 }
 
@@ -243,6 +258,21 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_and_the_ends_of_lines_are_kept() {
+        let line = "PREFECT_SERVER_ANALYTICS_ENABLED = \"false\"\r\n";
+        let before = "\u{feff}# mine\r\nactive = \"b\"\r\n\r\n[profiles.b]\r\nx = '1' # one\r\n\n[other]\r\n";
+        let after = before.replace("# one\r\n", &format!("# one\r\n{line}"));
+        assert_eq!(set_in(Some(before), None), after);
+        let absent = "active = \"c\"\r\n";
+        assert_eq!(set_in(Some(absent), None), format!("{absent}\r\n[profiles.c]\r\n{line}"));
+        let directory = tempfile::tempdir().unwrap();
+        let file = profiles(directory.path());
+        std::fs::write(file.path(), &after).unwrap();
+        file.unset(&[KEY]).unwrap();
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), before);
+    }
+
+    #[test]
     fn the_mode_of_a_file_stays_and_a_link_is_followed() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("dotfiles.toml");
@@ -259,17 +289,24 @@ mod tests {
     #[test]
     fn nothing_is_written_to_a_malformed_file_and_the_line_is_named() {
         for (text, says) in [
-            ("active = \"a\"\n[profiles.a\n", "line 2"),
-            ("active = 1\n", "no name"),
-            ("active = \"a\"\nprofiles = 1\n", "no table"),
-            ("active = \"a\"\n[profiles]\na = 1\n", "no table"),
-            ("a = 1\na = 2\n", "line 2"),
+            ("active = \"a\"\n[profiles.a\n", "line 2: "),
+            ("# mine\nactive = 1\n", "line 2: its active profile is no name"),
+            ("active = \"a\"\n\nprofiles = 1\n", "line 3: its profiles are no table"),
+            ("active = \"a\"\n[[profiles]]\nx = 1\n", "line 2: its profiles are no table"),
+            ("active = \"a\"\n[profiles]\na = 1\n", "line 3: its profile a is no table"),
+            (
+                "[profiles.ephemeral]\n[profiles.ephemeral.PREFECT_SERVER_ANALYTICS_ENABLED]\nx = 1\n",
+                "line 2: PREFECT_SERVER_ANALYTICS_ENABLED is no value",
+            ),
+            ("a = 1\na = 2\n", "line 2: "),
         ] {
             let directory = tempfile::tempdir().unwrap();
             let file = profiles(directory.path());
             std::fs::write(file.path(), text).unwrap();
-            let error = file.set(KEY, &"false".into()).unwrap_err().to_string();
-            assert!(error.contains("profiles.toml") && error.contains(says), "{error}");
+            for error in [file.set(KEY, &"false".into()), file.unset(&[KEY])].map(Result::unwrap_err) {
+                let error = error.to_string();
+                assert!(error.contains("profiles.toml") && error.contains(says), "{error}");
+            }
             assert_eq!(std::fs::read_to_string(file.path()).unwrap(), text);
             assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
         }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::decision::Facts;
 use super::file::{self, Stamp};
-use super::words::{Names, Settings, Word, in_local_file, in_profiles, in_settings, profile_entry};
+use super::words::{
+    Names, Settings, Word, in_dotenv, in_local_file, in_profiles, in_settings, profile_entry,
+};
 use crate::product::{Mode, Product, Profiles};
 
 /// Variables that a continuous-integration host sets: Prefect's page lists the first ten, its source has the
@@ -48,7 +50,11 @@ pub(crate) struct Sources {
     said: Facts,
     variable: Option<String>,
     setting: Option<String>,
+    dotenv: Option<PathBuf>,
     local_file: Option<PathBuf>,
+    project_file: Option<PathBuf>,
+    /// What the opt-out is called there.
+    project_setting: Option<String>,
     /// The installation's own profiles.
     profiles: Option<PathBuf>,
     /// Where this process was told to look for its profile: a file, a name.
@@ -92,10 +98,14 @@ impl Sources {
         let variable_of = |name: fn(&Profiles) -> &Option<String>| {
             profiles.and_then(|profiles| of_variable(name(profiles)))
         };
-        let local_file = product.files.local_file.as_ref().and_then(|name| {
-            let here = environment.working_directory.clone().or_else(|| std::env::current_dir().ok());
-            Some(here?.join(name))
-        });
+        let files = &product.files;
+        let here = environment.working_directory.clone().or_else(|| std::env::current_dir().ok());
+        let local = |name: Option<&String>| Some(here.as_ref()?.join(name?));
+        let project_setting = files
+            .project_file
+            .as_ref()
+            .zip(files.setting.as_ref())
+            .map(|(project, setting)| format!("{}.{setting}", project.table));
         let opt_out = product.opt_out_env.as_ref();
         let mut sources = Self {
             said: Facts {
@@ -108,7 +118,10 @@ impl Sources {
             },
             variable: product.opt_out_env.clone(),
             setting: product.files.setting.clone(),
-            local_file,
+            dotenv: local(files.dotenv.as_ref()),
+            local_file: local(files.local_file.as_ref()),
+            project_file: local(files.project_file.as_ref().map(|project| &project.file)),
+            project_setting,
             profiles: home.zip(profiles).map(|(home, profiles)| home.join(&profiles.file)),
             own_profiles: variable_of(|profiles| &profiles.path_env).map(expand),
             own_profile: variable_of(|profiles| &profiles.name_env),
@@ -172,8 +185,9 @@ impl Sources {
 
     /// The files that are looked after.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
-        let files = [&self.local_file, &self.own_profiles, &self.profiles, &self.settings];
-        files.into_iter().filter_map(|file| file.as_deref())
+        let here = [&self.dotenv, &self.local_file, &self.project_file];
+        let others = [&self.own_profiles, &self.profiles, &self.settings];
+        here.into_iter().chain(others).filter_map(|file| file.as_deref())
     }
 
     /// Their stamps, in this order.
@@ -208,8 +222,16 @@ impl Sources {
             Some(path) => read_settings(path),
             None => Ok(Settings::default()),
         };
+        let in_project = Names { setting: self.project_setting.as_deref(), ..names };
+        // A directory of this name is a virtual environment, say, a pipe some keeper of secrets: the product itself
+        // passes over them.
+        let regular = |path: &Option<PathBuf>| path.clone().filter(|path| path.is_file());
         Facts {
+            dotenv: read(&regular(&self.dotenv), &|text, path| in_dotenv(text, names, path)),
             local_file: read(&self.local_file, &|text, path| in_local_file(text, names, path)),
+            project_file: read(&regular(&self.project_file), &|text, path| {
+                in_local_file(text, in_project, path)
+            }),
             profile,
             installation: read(&self.profiles, &|text, path| in_profiles(text, None, names, path)),
             settings,
@@ -340,6 +362,41 @@ mod tests {
         assert_eq!((consent.answer, consent.installation), (Answer::No, Answer::Yes));
         let variables = [("PREFECT_SERVER_ANALYTICS_ENABLED", "true"), ("PREFECT_PROFILE", "a")];
         assert_eq!(place.decide(&variables).answer, Answer::Yes);
+    }
+
+    /// As Prefect reads them: `.env`, then `prefect.toml`, then `pyproject.toml`, and the variable before all of them.
+    #[test]
+    fn of_the_files_of_a_working_directory_the_first_that_says_something_counts() {
+        let name = "PREFECT_SERVER_ANALYTICS_ENABLED";
+        let files = [
+            ("here/.env", "PREFECT_SERVER_ANALYTICS_ENABLED="),
+            ("here/prefect.toml", "[server]\nanalytics_enabled = "),
+            ("here/pyproject.toml", "[tool.prefect.server]\nanalytics_enabled = "),
+        ];
+        for (at, (file, text)) in files.iter().enumerate() {
+            let place = Place::new();
+            let path = place.write(file, &format!("{text}false\n"));
+            let consent = place.decide(&[]);
+            assert_eq!((consent.answer, consent.installation), (Answer::No, Answer::Yes), "{file}");
+            assert!(consent.reason.ends_with(&format!("in {}", path.display())), "{}", consent.reason);
+            assert_eq!(place.decide(&[(name, "true")]).answer, Answer::Yes, "{file}");
+            for (lower, text_of_lower) in &files[at + 1..] {
+                place.write(lower, &format!("{text_of_lower}true\n"));
+                assert_eq!(place.decide(&[]).answer, Answer::No, "{file} before {lower}");
+            }
+            for (higher, text_of_higher) in &files[..at] {
+                let path = place.write(higher, &format!("{text_of_higher}true\n"));
+                assert_eq!(place.decide(&[]).answer, Answer::Yes, "{higher} before {file}");
+                std::fs::remove_file(path).unwrap();
+            }
+            place.write(file, "= ?\n[");
+            let expected = if at == 0 { Answer::Yes } else { Answer::Unknown };
+            assert_eq!(place.decide(&[]).answer, expected, "{file}");
+        }
+        let place = Place::new();
+        std::fs::create_dir(place.0.path().join("here/.env")).unwrap();
+        place.write("here/pyproject.toml", "[tool.other]\nserver.analytics_enabled = false\n");
+        assert_eq!(place.decide(&[]).answer, Answer::Yes);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! | source | speaks for |
 //! | --- | --- |
 //! | the mode, `DO_NOT_TRACK`, the variables of CI hosts, the product's opt-out variable | this process |
-//! | the product's file in the working directory; another profile, or file of profiles, named by a variable | this process |
+//! | files in the working directory; another profile, or file of profiles, named by a variable | this process |
 //! | the active profile in the product's own file; `collecting` in `settings.toml` | the installation |
 //! | the product's server, asked before the first delivery | this process |
 //!
@@ -18,6 +18,7 @@ mod decision;
 mod edit;
 mod facts;
 mod file;
+mod splice;
 mod state;
 mod watch;
 mod words;

@@ -20,6 +20,11 @@ impl State {
         self.answer == Answer::Yes
     }
 
+    /// Whether the installation refuses, or may do so as far as anybody knows yet.
+    pub(crate) fn may_be_refused(self) -> bool {
+        self.is_refused || self.is_settling
+    }
+
     pub(super) fn to_byte(self) -> u8 {
         let answer = match self.answer {
             Answer::Yes => 0,

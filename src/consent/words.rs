@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use toml_edit::{DocumentMut, Item, TableLike};
+use toml_edit::{Document, DocumentMut, Item, TableLike};
 
 /// What one source says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,10 +53,24 @@ pub(crate) fn truth(word: &str) -> Option<bool> {
 
 /// Says in one line what is wrong with a file, and where.
 pub(crate) fn complaint(text: &str, error: &toml_edit::TomlError, path: &Path) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
+    let line = line(text, error.span().map_or(0, |span| span.start));
     let message = error.message().lines().collect::<Vec<_>>().join(", ");
     format!("{} makes no sense, line {line}: {message}", path.display())
+}
+
+/// Says the same of what stands under `keys` in a file that is TOML.
+pub(crate) fn misshapen(text: &str, keys: &[&str], what: &str, path: &Path) -> String {
+    let span = || {
+        let document = Document::parse(text).ok()?;
+        let item = keys.iter().try_fold(document.as_item(), |item, key| item.get(*key))?;
+        item.span().or_else(|| item.as_array_of_tables()?.iter().next()?.span())
+    };
+    let line = span().map(|span| format!(", line {}", line(text, span.start))).unwrap_or_default();
+    format!("{} makes no sense{line}: {what}", path.display())
+}
+
+fn line(text: &str, at: usize) -> usize {
+    text.get(..at).unwrap_or_default().matches('\n').count() + 1
 }
 
 /// What the file of a working directory says.
@@ -72,6 +86,34 @@ pub(super) fn in_local_file(text: &str, names: Names<'_>, path: &Path) -> Word {
     }
 }
 
+/// What a file of variables says: a line `NAME=VALUE` each, maybe behind `export`, maybe in quotes. The last counts, and
+/// of a name its case does not, as with pydantic.
+pub(super) fn in_dotenv(text: &str, names: Names<'_>, path: &Path) -> Word {
+    let Some(name) = names.variable else { return Word::Silent };
+    let value = text.lines().rev().find_map(|line| {
+        let line = line.trim_start_matches('\u{feff}').trim_start();
+        let line = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])).unwrap_or(line);
+        let (key, value) = line.split_once('=')?;
+        key.trim().trim_matches('\'').eq_ignore_ascii_case(name).then(|| unquoted(value.trim()))
+    });
+    let Some(value) = value else { return Word::Silent };
+    let said = format!("{name}={value} in {}", path.display());
+    match truth(value) {
+        Some(true) => Word::Yes(said),
+        Some(false) => Word::No(said),
+        None => Word::Unclear(format!("{said} is neither yes nor no")),
+    }
+}
+
+/// What stands between its quotes, or before a comment.
+fn unquoted(value: &str) -> &str {
+    let quoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.split_once(*quote));
+    match quoted {
+        Some((quoted, _)) => quoted,
+        None => value.split_once(" #").map_or(value, |(value, _)| value).trim(),
+    }
+}
+
 /// What a file of profiles says, for the profile `chosen`, or the one that it calls active. Where it calls none
 /// active, one that refuses is enough: which of them the product takes is not said there.
 pub(super) fn in_profiles(text: &str, chosen: Option<&str>, names: Names<'_>, path: &Path) -> Word {
@@ -79,20 +121,22 @@ pub(super) fn in_profiles(text: &str, chosen: Option<&str>, names: Names<'_>, pa
         Ok(document) => document,
         Err(why) => return Word::Unclear(why),
     };
-    let unclear = |what: &str| Word::Unclear(format!("{} makes no sense: {what}", path.display()));
+    let unclear = |keys: &[&str], what: &str| Word::Unclear(misshapen(text, keys, what, path));
     let active = match (chosen, document.get("active")) {
         (Some(chosen), _) => Some(chosen),
         (None, None) => None,
         (None, Some(active)) => match active.as_str() {
             Some(active) => Some(active),
-            None => return unclear("its active profile is no name"),
+            None => return unclear(&["active"], "its active profile is no name"),
         },
     };
     let Some(profiles) = document.get("profiles") else { return Word::Silent };
-    let Some(profiles) = profiles.as_table_like() else { return unclear("its profiles are no table") };
+    let Some(profiles) = profiles.as_table_like() else {
+        return unclear(&["profiles"], "its profiles are no table");
+    };
     let of = |name: &str, profile: &Item| match profile.as_table_like() {
         Some(profile) => in_profile(profile, name, names, path),
-        None => unclear(&format!("its profile {name} is no table")),
+        None => unclear(&["profiles", name], &format!("its profile {name} is no table")),
     };
     match active {
         Some(active) => profiles.get(active).map_or(Word::Silent, |profile| of(active, profile)),
@@ -138,16 +182,16 @@ pub(super) fn in_settings(text: &str, path: &Path) -> Result<Settings, String> {
     let text_of = |key: &str| match document.get(key) {
         None => Ok(None),
         Some(item) => match item.as_str() {
-            Some(text) => Ok(Some(text.to_owned())),
-            None => Err(format!("{place} makes no sense: {key} is no text")),
+            Some(word) => Ok(Some(word.to_owned())),
+            None => Err(misshapen(text, &[key], &format!("{key} is no text"), path)),
         },
     };
-    let mode = text_of("mode")?.map(|word| word.parse());
+    let mode = text_of("mode")?.map(|word| word.parse::<crate::product::Mode>());
     Ok(Settings {
         collecting: document
             .get("collecting")
             .map_or(Word::Silent, |item| word("collecting", item, &format!("in {place}"))),
-        mode: mode.transpose().map_err(|error| format!("{place} makes no sense: {error}"))?,
+        mode: mode.transpose().map_err(|error| misshapen(text, &["mode"], &error.to_string(), path))?,
         endpoint: text_of("endpoint")?,
         format: text_of("format")?,
         verify: text_of("verify")?,
@@ -270,6 +314,31 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_variables_is_read_as_python_reads_it() {
+        let name = "PREFECT_SERVER_ANALYTICS_ENABLED";
+        for (text, means) in [
+            (format!("{name}=false"), "no"),
+            (format!("# mine\r\nA=1\r\nexport {name} = 'False' # for now\r\nB=2\r\n"), "no"),
+            (format!("\u{feff}{name}=\"0\""), "no"),
+            (format!("{name}=off # why"), "no"),
+            (format!("{}=no", name.to_lowercase()), "no"),
+            (format!("{name}=false\n{name}=true\n"), "yes"),
+            (format!("{name}=1"), "yes"),
+            (format!("{name}="), "unclear"),
+            (format!("{name}=${{OTHER}}"), "unclear"),
+            (name.to_owned(), "silent"),
+            (format!("# {name}=false"), "silent"),
+            (format!("MY_{name}=false\nexported{name}=false"), "silent"),
+            (String::new(), "silent"),
+        ] {
+            let word = in_dotenv(&text, NAMES, Path::new("/e"));
+            assert_eq!(kind(&word), means, "{text:?}: {word:?}");
+        }
+        let word = in_dotenv(&format!("{name}=0"), NAMES, Path::new("/e"));
+        assert_eq!(word, Word::No(format!("{name}=0 in /e")));
+    }
+
+    #[test]
     fn settings_are_read_and_what_is_none_of_them_is_left_alone() {
         let read = |text: &str| in_settings(text, Path::new("/s"));
         let settings = read("mode = \"local\" # mine\ncollecting = false\nlater = 1\n").unwrap();
@@ -277,7 +346,8 @@ mod tests {
         assert_eq!(settings.collecting, Word::No("collecting = false in /s".into()));
         assert_eq!(read("").unwrap(), Settings::default());
         for wrong in ["mode = 1", "mode = \"sometimes\"", "endpoint = false", "mode = "] {
-            assert!(read(wrong).unwrap_err().contains("/s"), "{wrong}");
+            let why = read(&format!("# mine\n{wrong}")).unwrap_err();
+            assert!(why.starts_with("/s makes no sense, line 2: "), "{why}");
         }
     }
 }

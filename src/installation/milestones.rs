@@ -42,6 +42,37 @@ impl Milestones {
         serde_json::from_slice(&bytes).map_err(|_| MilestonesError::Unparsable)
     }
 
+    /// The same, and of a file that is no JSON what can still be read.
+    pub(crate) fn read_legible(path: &Path) -> io::Result<Self> {
+        match Self::read(path) {
+            Ok(file) => Ok(file),
+            Err(MilestonesError::Io(error)) => Err(error),
+            Err(MilestonesError::Unparsable) => match fs::read_to_limit(path, MILESTONES_BYTES_MAX) {
+                // Too large to be one.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Self::default()),
+                bytes => bytes.map(|bytes| Self::legible(&bytes)),
+            },
+        }
+    }
+
+    /// What can still be read in what is no JSON: entries as they stand, up to the first place that makes no sense, and
+    /// behind it names with the value `true`.
+    pub(crate) fn legible(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let mut file = Self::default();
+        // What was read before an error stays read.
+        let _ = serde_json::Deserializer::from_str(&text).deserialize_map(Entries(&mut file.entries));
+        let is_cut =
+            |value: &str| text.ends_with(value) && value.ends_with(|last: char| last.is_ascii_digit());
+        if file.entries.last().is_some_and(|(_, value)| is_cut(value.get())) {
+            file.entries.pop();
+        }
+        for name in legible_names(&text) {
+            file.reach(name);
+        }
+        file
+    }
+
     /// The names that count as reached: those whose value Python takes for true.
     pub(crate) fn reached(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().filter(|(_, value)| is_true(value.get())).map(|(name, _)| name.as_str())
@@ -71,15 +102,15 @@ impl Milestones {
     }
 }
 
-/// The names that can still be read in what is no JSON, with the value `true`.
-pub(crate) fn legible(bytes: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(bytes);
+fn legible_names(text: &str) -> impl Iterator<Item = &str> {
     // A name stands between two quotes, and its value in the piece behind.
     let pieces: Vec<_> = text.split('"').collect();
-    let named = pieces.windows(2).skip(1).filter(|pair| {
-        pair[1].trim_start().strip_prefix(':').is_some_and(|value| value.trim_start().starts_with("true"))
-    });
-    named.map(|pair| pair[0].to_owned()).filter(|name| crate::event::is_name(name)).collect()
+    let is_true = |rest: &str| {
+        rest.trim_start().strip_prefix(':').is_some_and(|value| value.trim_start().starts_with("true"))
+    };
+    let behind = pieces.clone().into_iter().skip(2);
+    let named = pieces.into_iter().skip(1).zip(behind).filter(move |(_, rest)| is_true(rest));
+    named.map(|(name, _)| name).filter(|name| crate::event::is_name(name))
 }
 
 fn is_true(value: &str) -> bool {
@@ -120,29 +151,31 @@ fn quoted(name: &str) -> String {
 
 impl<'de> Deserialize<'de> for Milestones {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
+        let mut file = Self::default();
+        deserializer.deserialize_map(Entries(&mut file.entries))?;
+        Ok(file)
+    }
+}
 
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Milestones;
+/// Where the entries of an object go, one by one.
+struct Entries<'a>(&'a mut Vec<(String, Box<RawValue>)>);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
+impl<'de> Visitor<'de> for Entries<'_> {
+    type Value = ();
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Milestones, A::Error> {
-                let mut entries: Vec<(String, Box<RawValue>)> = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    match entries.iter_mut().find(|(known, _)| *known == name) {
-                        // Of a name that stands there twice Python takes the last value.
-                        Some((_, known)) => *known = value,
-                        None => entries.push((name, value)),
-                    }
-                }
-                Ok(Milestones { entries })
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+            match self.0.iter_mut().find(|(known, _)| *known == name) {
+                // Of a name that stands there twice Python takes the last value.
+                Some((_, known)) => *known = value,
+                None => self.0.push((name, value)),
             }
         }
-
-        deserializer.deserialize_map(Entries)
+        Ok(())
     }
 }
 
@@ -192,15 +225,31 @@ mod tests {
     #[test]
     fn what_can_still_be_read_in_half_a_file_counts() {
         let whole = "{\n  \"first_sdk_import\": true,\n  \"first_flow_run\": true,\n  \"no\": false\n}";
-        assert_eq!(legible(whole.as_bytes()), ["first_sdk_import", "first_flow_run"]);
-        assert_eq!(legible(&whole.as_bytes()[..50]), ["first_sdk_import"]);
-        assert_eq!(legible(b"\xff\xfe\"a\": true \"b c\": true"), ["a"]);
-        assert_eq!(legible(b""), Vec::<String>::new());
+        let reached =
+            |bytes: &[u8]| Milestones::legible(bytes).reached().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(reached(whole.as_bytes()), ["first_sdk_import", "first_flow_run"]);
+        assert_eq!(reached(&whole.as_bytes()[..50]), ["first_sdk_import"]);
+        assert_eq!(reached(b"\xff\xfe\"a\": true \"b c\": true"), ["a"]);
+        assert_eq!(reached(b""), Vec::<String>::new());
         for end in 0..whole.len() {
             let read: Result<Milestones, _> = serde_json::from_slice(&whole.as_bytes()[..end]);
             assert!(read.is_err(), "half a file is no file");
-            assert!(legible(&whole.as_bytes()[..end]).len() <= 2);
+            assert!(reached(&whole.as_bytes()[..end]).len() <= 2);
         }
+    }
+
+    #[test]
+    fn what_else_can_be_read_in_half_a_file_keeps_its_value_and_its_place() {
+        let whole =
+            "{\n  \"z\": 1.50,\n  \"one\": true,\n  \"a\": {\n    \"b\": 12\n  },\n  \"two\": true\n}";
+        let legible = |text: &str| Milestones::legible(text.as_bytes()).to_string();
+        assert_eq!(legible(whole.strip_suffix("\n}").unwrap()), whole);
+        let torn = whole.replace("\"a\": {", "\"a\": \0\0");
+        assert_eq!(legible(&torn), "{\n  \"z\": 1.50,\n  \"one\": true,\n  \"two\": true\n}");
+        // Of a number that ends with the file nobody knows whether it is whole.
+        assert_eq!(legible("{\"one\": true, \"z\": 1.5"), "{\n  \"one\": true\n}");
+        assert_eq!(legible("{\"one\": true, \"z\": 1.5 "), "{\n  \"one\": true,\n  \"z\": 1.5\n}");
+        assert_eq!(legible("[]"), "{}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) use device_id::is_device_id;
 pub(crate) use host::{Host, is_container, is_ephemeral, node_name};
 pub(crate) use identity::Identity;
 pub(crate) use make::{ERASED, is_hidden_id};
-pub(crate) use milestones::{Milestones, MilestonesError, legible};
+pub(crate) use milestones::{Milestones, MilestonesError};
 pub(crate) use session::Session;
 
 /// The telemetry directory and the names in it.

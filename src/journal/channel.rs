@@ -83,6 +83,8 @@ struct Signs {
 pub(crate) struct Counters {
     /// Events in whole blocks.
     pub(crate) accepted: AtomicU64,
+    /// Milestones among them that do not go again.
+    pub(crate) already_reached: AtomicU64,
     refused: [AtomicU64; Refusal::ALL.len()],
     redacted: [AtomicU64; Rule::ALL.len()],
     pub(crate) damaged: AtomicU64,

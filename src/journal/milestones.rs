@@ -37,10 +37,10 @@ impl Reached {
     }
 }
 
-/// Whether a milestone counts as reached by what lies in the directory: the file says so, or it stands in a free
+/// Whether a milestone counts as reached by what lies in the directory: the file says so, be it torn, or it stands in a free
 /// journal, which is made durable then, since whoever wrote it may not have come so far.
 pub(super) fn is_known(installation: &Installation, epoch: Epoch, name: &str) -> io::Result<bool> {
-    if Milestones::read(&installation.milestones()).is_ok_and(|file| file.has(name)) {
+    if Milestones::read_legible(&installation.milestones()).is_ok_and(|file| file.has(name)) {
         return Ok(true);
     }
     let directory = installation.journals();

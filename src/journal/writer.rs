@@ -376,6 +376,7 @@ impl Writer {
         let written = self.opener.check_room().and_then(|()| {
             if let Some(destination) = self.opener.where_reached(name)? {
                 self.already.remove(destination, DropReason::AlreadyReached, 1);
+                self.channel.counters.already_reached.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
             let journal = match &mut self.milestones {

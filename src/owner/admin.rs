@@ -124,12 +124,18 @@ impl Admin {
         self.settings.milestones_objection()
     }
 
-    /// Whether a milestone was reached, as far as `milestones.json` says.
+    /// Whether a milestone was reached, as far as `milestones.json` says, or what can still be read of it.
     pub fn is_reached(&self, milestone: &str) -> bool {
         let reached = |installation: &Installation| {
-            Milestones::read(&installation.milestones()).is_ok_and(|marks| marks.has(milestone))
+            Milestones::read_legible(&installation.milestones()).is_ok_and(|marks| marks.has(milestone))
         };
         self.existing().is_some_and(reached)
+    }
+
+    /// Whether the product was used here before there was anything to collect in: then its milestones will count as
+    /// reached, and none of them is sent.
+    pub fn is_used_before(&self) -> bool {
+        self.existing().is_none() && !self.settings.greeting.marks().is_empty()
     }
 
     /// Whether the product declares a milestone of this name.
@@ -193,10 +199,16 @@ impl Admin {
             let ownership = Ownership::demand(installation, deadline, &|| true)?;
             Engine::open(installation, ownership, &ways, self.settings.product.quota)?
         };
-        let report = engine.flush(deadline, progress);
-        let closed = engine.close(Duration::ZERO);
-        let report = report?;
+        let watch = &self.settings.watch;
+        let report = engine.flush(deadline, &mut |so_far| progress(so_far) && watch.look().is_yes());
+        let closed = match watch.state().is_yes() {
+            true => engine.close(Duration::ZERO),
+            false => engine.close_refused(&|| watch.look().may_be_refused()),
+        };
+        let mut report = report?;
         closed?;
+        // It may be that somebody said no meanwhile.
+        report.reason = report.reason.map(|why| self.refusal().unwrap_or(why));
         Ok(report)
     }
 

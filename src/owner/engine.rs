@@ -18,7 +18,9 @@ use crate::delivery::{Courier, Damage, Disposition, Report, Sleep};
 use crate::error::{Error, Result};
 use crate::installation::{Installation, fs};
 use crate::journal::{MakeOrigin, oldest};
-use crate::limits::{HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY, TURN_EVERY};
+use crate::limits::{
+    CONSENT_GRACE, HAND_OVER_GRACE, INTAKE_ROOM_BYTES, OWED_BYTES, OWNER_PROBE_EVERY, TURN_EVERY,
+};
 use crate::product::Quota;
 use crate::spool::{
     self, DeadLetter, DropReason, Intake, Keeper, Ledger, Outcome, Owner, Spool, SpoolError, Step,
@@ -248,17 +250,8 @@ impl Engine {
 
     /// The same, but for the lock, which goes to the caller.
     pub(super) fn close_and_keep(mut self, grace: Duration) -> Result<Ownership> {
-        let deadline = clock::monotonic() + grace;
-        (0..self.destinations.len()).for_each(|index| self.withdraw(index));
-        // Whoever waits for the store waits no longer for this than for any other hand-over.
-        while self.is_flying() && !lock::somebody_waits(&self.installation) {
-            let now = clock::monotonic();
-            if now >= deadline {
-                break;
-            }
-            self.land(deadline.min(now + OWNER_PROBE_EVERY))?;
-        }
-        self.land(deadline.min(clock::monotonic() + HAND_OVER_GRACE))?;
+        self.withdraw_all();
+        self.land(clock::monotonic() + grace)?;
         self.destinations.iter().for_each(|destination| destination.courier.interrupt());
         self.land(clock::monotonic() + INTERRUPT_WAIT)?;
         self.spool.exchange_milestones(false)?;
@@ -266,9 +259,31 @@ impl Engine {
         Ok(self.ownership)
     }
 
+    /// Closes the store after a no. Requests may end first, so that their events are booked as what they are: where
+    /// `is_everybodys`, whoever waits for the store waits to delete, and for that; anybody else waits no longer than
+    /// for any other hand-over.
+    pub(super) fn close_refused(mut self, is_everybodys: &dyn Fn() -> bool) -> Result<()> {
+        let deadline = clock::monotonic() + CONSENT_GRACE;
+        self.withdraw_all();
+        loop {
+            let now = clock::monotonic();
+            let goes_on = is_everybodys() || !lock::somebody_waits(&self.installation);
+            if !self.is_flying() || now >= deadline || !goes_on {
+                return self.close(deadline.saturating_duration_since(now).min(HAND_OVER_GRACE));
+            }
+            self.ownership.show_grace();
+            self.land(deadline.min(now + OWNER_PROBE_EVERY))?;
+        }
+    }
+
     /// Hands the store over to whoever waits for it.
     pub(super) fn hand_over(self) -> Result<()> {
         self.close(HAND_OVER_GRACE)
+    }
+
+    /// Nothing that is prepared is sent from now on.
+    fn withdraw_all(&mut self) {
+        (0..self.destinations.len()).for_each(|index| self.withdraw(index));
     }
 
     fn land(&mut self, deadline: Instant) -> Result<()> {

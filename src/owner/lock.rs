@@ -8,13 +8,16 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
 use crate::installation::fs::{self, Locked};
-use crate::limits::{HELD_NAMED_AFTER, OWNER_LIFE_EVERY, OWNER_SILENT_AFTER, OWNER_WAIT_EVERY};
+use crate::limits::{
+    ERASE_WAIT_MAX, GRACE_SHOWN_EVERY, GRACE_SILENT_AFTER, HELD_NAMED_AFTER, OWNER_LIFE_EVERY,
+    OWNER_SILENT_AFTER, OWNER_WAIT_EVERY,
+};
 use crate::spool::{Ledger, SpoolError, is_usable};
 
 /// The right to open the spool, as long as this lives.
@@ -91,9 +94,18 @@ impl Ownership {
     /// Shows that somebody alive holds the lock, if that was long ago. A lock that a fork's child keeps, or a
     /// process that is stopped, shows nothing.
     pub(super) fn show_life(&self) {
+        self.show_every(OWNER_LIFE_EVERY);
+    }
+
+    /// Shows whoever deletes after a no that a request is still under way, to be waited for.
+    pub(super) fn show_grace(&self) {
+        self.show_every(GRACE_SHOWN_EVERY);
+    }
+
+    fn show_every(&self, interval: Duration) {
         let shown = self.lock.metadata().and_then(|found| found.modified());
         let now = clock::wall();
-        let is_fresh = |at: SystemTime| now.duration_since(at).is_ok_and(|since| since < OWNER_LIFE_EVERY);
+        let is_fresh = |at: SystemTime| now.duration_since(at).is_ok_and(|since| since < interval);
         if !shown.is_ok_and(is_fresh) {
             // Where it cannot be shown, others think that this one is stopped, and go on collecting.
             let _ = self.lock.set_modified(now);
@@ -108,14 +120,46 @@ impl Ownership {
 
 /// Since when whoever holds the lock has not shown itself, if that is long.
 pub(super) fn silent_since(installation: &Installation) -> Option<SystemTime> {
-    let modified = |path: PathBuf| std::fs::symlink_metadata(path).and_then(|found| found.modified()).ok();
     let shown = [installation.owner_lock(), installation.ledger()].into_iter().filter_map(modified).max()?;
     clock::wall().duration_since(shown).is_ok_and(|since| since >= OWNER_SILENT_AFTER).then_some(shown)
+}
+
+fn modified(path: PathBuf) -> Option<SystemTime> {
+    std::fs::symlink_metadata(path).and_then(|found| found.modified()).ok()
+}
+
+/// How long whoever deletes waits for the holder of the spool.
+struct Patience {
+    /// For one that shows nothing.
+    deadline: Instant,
+    /// For any.
+    latest: Instant,
+    /// When it was last seen to show that a request still takes, and what it showed.
+    seen: Option<Instant>,
+    shown: Option<SystemTime>,
+}
+
+impl Patience {
+    fn new(deadline: Instant, shown: Option<SystemTime>, now: Instant) -> Self {
+        Self { deadline, latest: deadline.max(now + ERASE_WAIT_MAX), seen: None, shown }
+    }
+
+    /// Whether it waits on, where the owner's lock was last touched then. That it is touched again and again is what
+    /// counts: two clocks need not agree, and one that is stopped touches nothing.
+    fn lasts(&mut self, shown: Option<SystemTime>, now: Instant) -> bool {
+        if shown != self.shown {
+            (self.seen, self.shown) = (Some(now), shown);
+        }
+        let is_alive = self.seen.is_some_and(|at| now.duration_since(at) < GRACE_SILENT_AFTER);
+        now < self.deadline || is_alive && now < self.latest
+    }
 }
 
 /// The locks of who deletes what a no deletes: the place of the next, and the owner's where its holder lets go of it
 /// in time. Whoever is stopped is not waited for any longer.
 pub(super) fn for_erasing(installation: &Installation, deadline: Instant) -> Vec<File> {
+    let shown = || modified(installation.owner_lock());
+    let mut patience = Patience::new(deadline, shown(), clock::monotonic());
     let mut locks = Vec::new();
     for path in [installation.owner_next(), installation.owner_lock()] {
         loop {
@@ -124,7 +168,9 @@ pub(super) fn for_erasing(installation: &Installation, deadline: Instant) -> Vec
                     locks.push(lock);
                     break;
                 }
-                Ok(None) if clock::monotonic() < deadline => thread::sleep(clock::wait(OWNER_WAIT_EVERY)),
+                Ok(None) if patience.lasts(shown(), clock::monotonic()) => {
+                    thread::sleep(clock::wait(OWNER_WAIT_EVERY));
+                }
                 Ok(None) | Err(_) => break,
             }
         }
@@ -185,6 +231,36 @@ mod tests {
             drop(waiter);
         });
         assert!(Ownership::try_now(&installation).unwrap().is_some());
+    }
+
+    #[test]
+    fn whoever_deletes_waits_longer_for_a_holder_that_shows_itself_and_not_for_one_that_stops() {
+        let (start, wall) = (clock::monotonic(), clock::wall());
+        let after = |millis| start + Duration::from_millis(millis);
+        // When it was looked at, the last touch by then, and whether it is waited on.
+        let rows: [&[(u64, u64, bool)]; 4] = [
+            // It was stopped long ago, or a moment ago.
+            &[(0, 0, true), (2_499, 0, true), (2_500, 0, false)],
+            // It lives, and lets go of nothing.
+            &[
+                (500, 500, true),
+                (2_400, 2_000, true),
+                (4_300, 4_000, true),
+                (6_999, 6_500, true),
+                (7_000, 7_000, false),
+            ],
+            // It is stopped in its grace.
+            &[(1_000, 1_000, true), (3_000, 2_000, true), (4_999, 2_000, true), (5_000, 2_000, false)],
+            // The same before the deadline: that holds.
+            &[(200, 200, true), (2_300, 200, true), (2_500, 200, false)],
+        ];
+        for row in rows {
+            let mut patience = Patience::new(after(2_500), Some(wall), start);
+            for &(at, touched, lasts) in row {
+                let shown = Some(wall + Duration::from_millis(touched));
+                assert_eq!(patience.lasts(shown, after(at)), lasts, "{row:?} at {at}");
+            }
+        }
     }
 
     #[test]

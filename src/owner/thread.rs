@@ -20,8 +20,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::installation::Installation;
 use crate::journal::oldest;
 use crate::limits::{
-    CONSENT_GAP, CONSENT_GRACE, CONSENT_LOOK_EVERY, ERASE_WAIT, OWNER_AGE_MIN, OWNER_CHECK_EVERY,
-    OWNER_PROBE_EVERY, OWNER_TRY_EVERY_MS, OWNER_WAIT_EVERY, SPREAD_AGE_MIN,
+    CONSENT_GAP, CONSENT_LOOK_EVERY, ERASE_WAIT, OWNER_AGE_MIN, OWNER_CHECK_EVERY, OWNER_PROBE_EVERY,
+    OWNER_TRY_EVERY_MS, OWNER_WAIT_EVERY, SPREAD_AGE_MIN,
 };
 use crate::process;
 use crate::product::{Mode, Quota};
@@ -273,7 +273,7 @@ impl Store {
         let left = self.work(&mut engine)?;
         match left {
             Left::HandedOver => engine.hand_over()?,
-            Left::Refused => engine.close(CONSENT_GRACE)?,
+            Left::Refused => engine.close_refused(&|| self.watch.look().may_be_refused())?,
             Left::Stopped => engine.close(STOP_GRACE)?,
         }
         Ok(Some(left))
@@ -394,7 +394,9 @@ impl Store {
             if now.duration_since(probed_at) >= OWNER_PROBE_EVERY {
                 probed_at = now;
                 if lock::somebody_waits(&self.installation) {
-                    return Ok(Left::HandedOver);
+                    // To delete, it may be, after a no that nobody here has heard of yet.
+                    let is_yes = self.watch.look_closely().is_yes();
+                    return Ok(if is_yes { Left::HandedOver } else { Left::Refused });
                 }
             }
             if now.duration_since(checked_at) >= OWNER_CHECK_EVERY {

@@ -35,6 +35,8 @@ impl Product {
         };
         for (what, name) in [
             ("local file", &files.local_file),
+            ("file of variables", &files.dotenv),
+            ("file of the project", &files.project_file.as_ref().map(|project| project.file.clone())),
             ("file of profiles", &files.profiles.as_ref().map(|profiles| profiles.file.clone())),
         ] {
             if let Some(name) = name.as_ref().filter(|name| !is_bare(name)) {
@@ -45,10 +47,15 @@ impl Product {
         {
             return wrong("setting", setting);
         }
-        if files.profiles.is_some() && self.opt_out_env.is_none() {
-            return wrong("file of profiles, without a variable to opt out by,", "");
+        let table = files.project_file.as_ref().map(|project| &project.table);
+        if let Some(table) = table.filter(|table| table.split('.').any(str::is_empty)) {
+            return wrong("table of the project's file", table);
         }
-        if files.setting.is_none() && (files.local_file.is_some() || files.server.is_some()) {
+        if (files.profiles.is_some() || files.dotenv.is_some()) && self.opt_out_env.is_none() {
+            return wrong("file of profiles or variables, without a variable to opt out by,", "");
+        }
+        let has_settings = files.local_file.is_some() || files.project_file.is_some();
+        if files.setting.is_none() && (has_settings || files.server.is_some()) {
             return wrong("file or server, without the setting that counts in it,", "");
         }
         if let Declared::Only { events, integrations } = &self.declared {
@@ -85,6 +92,10 @@ mod tests {
             (Product::new("a", "1").milestone("no spaces"), "milestone"),
             (Product::new("a", "1").setting("a.b").local_file("../up.toml"), "local file"),
             (Product::new("a", "1").local_file("a.toml"), "without the setting"),
+            (Product::new("a", "1").project_file("a.toml", "tool.a"), "without the setting"),
+            (Product::new("a", "1").setting("b").project_file("a.toml", "tool."), "table"),
+            (Product::new("a", "1").dotenv(".env"), "without a variable"),
+            (Product::new("a", "1").opt_out_env("A").dotenv("/etc/env"), "file of variables"),
             (Product::new("a", "1").server("A_URL", "settings"), "without the setting"),
             (Product::new("a", "1").setting("a..b"), "setting"),
             (Product::new("a", "1").profiles("p.toml", "d"), "without a variable"),

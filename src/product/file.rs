@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::product::{
-    Declared, Destination, Drops, Exit, Mode, Network, Product, Profiles, Quota, RouteRule, Server,
+    Declared, Destination, Drops, Exit, Mode, Network, Product, Profiles, ProjectFile, Quota, RouteRule,
+    Server,
 };
 
 /// Largest product file that is read.
@@ -26,7 +27,9 @@ struct File {
     folder: Option<String>,
     opt_out_env: Option<String>,
     setting: Option<String>,
+    dotenv: Option<String>,
     local_file: Option<String>,
+    project_file: Option<ProjectTable>,
     profiles: Option<ProfilesTable>,
     server: Option<ServerTable>,
     environment_env: Option<String>,
@@ -92,6 +95,13 @@ struct DestinationTable {
     events_max: Option<usize>,
     timeout_seconds: Option<f64>,
     max_age_seconds: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProjectTable {
+    file: String,
+    table: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -168,6 +178,8 @@ impl Product {
     /// quota = { bytes = 67108864, events = 1000000, age_days = 90, files = 4096, drop = "oldest" }
     /// setting = "telemetry.enabled"   # what the opt-out is called in the files below
     /// local_file = "acme.toml"        # in the working directory, for the processes started there
+    /// dotenv = ".env"                 # the same: lines NAME=VALUE, of which opt_out_env counts
+    /// project_file = { file = "pyproject.toml", table = "tool.acme" }   # the same: a file of many programs
     /// profiles = { file = "profiles.toml", default = "main", path_env = "ACME_PROFILES", name_env = "ACME_PROFILE" }
     /// server = { url_env = "ACME_URL", path = "settings" }   # asked before the first delivery
     /// exit = "leave"                  # or { spend_seconds = 2.0 }, or { spawn = "/usr/bin/milepost" }
@@ -244,7 +256,10 @@ impl TryFrom<File> for Product {
         product.home_env = file.home_env;
         product.opt_out_env = file.opt_out_env;
         product.files.setting = file.setting;
+        product.files.dotenv = file.dotenv;
         product.files.local_file = file.local_file;
+        product.files.project_file =
+            file.project_file.map(|ProjectTable { file, table }| ProjectFile { file, table });
         product.files.profiles = file.profiles.map(|table| {
             let ProfilesTable { file, default, path_env, name_env } = table;
             Profiles { file, default, path_env, name_env }
@@ -329,7 +344,12 @@ impl From<&Product> for File {
             folder: Some(product.folder),
             opt_out_env: product.opt_out_env,
             setting: product.files.setting,
+            dotenv: product.files.dotenv,
             local_file: product.files.local_file,
+            project_file: product
+                .files
+                .project_file
+                .map(|ProjectFile { file, table }| ProjectTable { file, table }),
             profiles: product.files.profiles.map(|profiles| {
                 let Profiles { file, default, path_env, name_env } = profiles;
                 ProfilesTable { file, default, path_env, name_env }
@@ -446,7 +466,9 @@ mod tests {
             spread_seconds = 2.5
             quota = { bytes = 2, events = 5, age_days = 3, files = 4, drop = "newest" }
             setting = "telemetry.enabled"
+            dotenv = ".env"
             local_file = "acme.toml"
+            project_file = { file = "pyproject.toml", table = "tool.acme" }
             profiles = { file = "profiles.toml", default = "main", path_env = "ACME_PROFILES" }
             server = { url_env = "ACME_URL", path = "settings" }
             exit = { spend_seconds = 1.5 }
@@ -493,6 +515,9 @@ mod tests {
         assert_eq!(product.files.server, Some(server));
         assert_eq!(product.files.setting.as_deref(), Some("telemetry.enabled"));
         assert_eq!(product.files.local_file.as_deref(), Some("acme.toml"));
+        assert_eq!(product.files.dotenv.as_deref(), Some(".env"));
+        let project = ProjectFile { file: "pyproject.toml".into(), table: "tool.acme".into() };
+        assert_eq!(product.files.project_file, Some(project));
         assert_eq!((product.name.as_str(), product.version.as_str()), ("acme-worker", "1.4.0"));
         assert_eq!(product.opt_out_env.as_deref(), Some("ACME_TELEMETRY"));
         assert_eq!(product.environment_env.as_deref(), Some("ACME_ENV"));

@@ -5,10 +5,21 @@
 pub(crate) struct SettingsFiles {
     /// What the opt-out is called in files, in parts: `server.analytics_enabled`.
     pub(crate) setting: Option<String>,
-    /// A file of the working directory. It speaks for the process alone.
+    /// Files of the working directory, in the order in which they are asked. They speak for the process alone: one
+    /// with variables, one of the product's own, one of the project's.
+    pub(crate) dotenv: Option<String>,
     pub(crate) local_file: Option<String>,
+    pub(crate) project_file: Option<ProjectFile>,
     pub(crate) profiles: Option<Profiles>,
     pub(crate) server: Option<Server>,
+}
+
+/// A file with settings of many programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProjectFile {
+    pub(crate) file: String,
+    /// The table in which the product's stand, in parts: `tool.acme`.
+    pub(crate) table: String,
 }
 
 /// A file with a table of settings for each of several profiles, one of which is active.

@@ -24,7 +24,7 @@ pub(crate) use declared::{Declared, Integrations, Keys};
 pub use destination::Destination;
 pub(crate) use destination::{RouteRule, Routing};
 pub use exit::Exit;
-pub(crate) use files::{Profiles, Server, SettingsFiles};
+pub(crate) use files::{Profiles, ProjectFile, Server, SettingsFiles};
 pub use heartbeat::ServerInfo;
 pub(crate) use heartbeat::{HEARTBEAT, Pulse, SESSION_ID, SESSION_START};
 pub use mode::Mode;
@@ -169,6 +169,24 @@ impl Product {
     #[must_use]
     pub fn local_file(mut self, name: impl Into<String>) -> Self {
         self.files.local_file = Some(name.into());
+        self
+    }
+
+    /// A file with variables in the working directory, a line `NAME=VALUE` each, which the product reads beside its
+    /// environment; [`Product::opt_out_env`] counts in it, before what is in [`Product::local_file`]. It speaks for the
+    /// processes that are started there. None by default.
+    #[must_use]
+    pub fn dotenv(mut self, name: impl Into<String>) -> Self {
+        self.files.dotenv = Some(name.into());
+        self
+    }
+
+    /// A file of the project in the working directory, TOML, in which the product has a table, `tool.acme`, with
+    /// [`Product::setting`] in it; it is asked after [`Product::local_file`]. It speaks for the processes that are
+    /// started there. None by default.
+    #[must_use]
+    pub fn project_file(mut self, name: impl Into<String>, table: impl Into<String>) -> Self {
+        self.files.project_file = Some(files::ProjectFile { file: name.into(), table: table.into() });
         self
     }
 

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::consent::Stamp;
 use crate::event::is_name;
 use crate::installation::fs;
-use crate::installation::{Milestones, MilestonesError, legible};
+use crate::installation::{Milestones, MilestonesError};
 use crate::limits::{MARKS_MAX, MILESTONES_BYTES_MAX, MILESTONES_LOOK_EVERY, SETTLED_AFTER};
 
 /// What is known of the file.
@@ -106,7 +106,9 @@ impl Spool {
                 suspect => {
                     let known = suspect.filter(|(stamp, _)| *stamp == before);
                     self.exchange.suspect = known.or(Some((before, now)));
-                    return Ok(());
+                    // A name that stands there counts whatever else is still to be written: it is not sent again.
+                    let legible = Milestones::read_legible(&path).map_err(SpoolError::io("read", path))?;
+                    return self.learn(legible.reached().map(str::to_owned).collect());
                 }
             },
         };
@@ -144,11 +146,7 @@ impl Spool {
             corrupt.display()
         );
         self.count_damage(1)?;
-        let mut file = Milestones::default();
-        for name in legible(&bytes) {
-            file.reach(&name);
-        }
-        Ok(file)
+        Ok(Milestones::legible(&bytes))
     }
 
     /// Marks what the file says.

@@ -96,7 +96,7 @@ const AREAS: [&str; 30] = [
 const DIRECTIONS: [&str; 5] = ["north", "south", "east", "west", "central"];
 
 /// Words by which a variable's name says that its value is secret.
-const SECRET_WORDS: [&str; 23] = [
+const SECRET_WORDS: [&str; 24] = [
     "APIKEY",
     "AUTH",
     "AUTHORIZATION",
@@ -116,6 +116,7 @@ const SECRET_WORDS: [&str; 23] = [
     "PGPASS",
     "PRIVATE",
     "PWD",
+    "SAS",
     "SECRET",
     "SSHPASS",
     "TOKEN",
@@ -281,12 +282,14 @@ fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let is_secret = |part: &str| {
         let part = part.trim_end_matches(|end: char| end.is_ascii_digit());
-        let part = part.strip_suffix('S').filter(|part| !part.ends_with('S')).unwrap_or(part);
-        SECRET_WORDS.contains(&part)
-            || ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD"].iter().any(|word| part.ends_with(word))
+        let one = part.strip_suffix('S').filter(|part| !part.ends_with('S')).unwrap_or(part);
+        [part, one].iter().any(|part| SECRET_WORDS.contains(part))
+            || ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD"].iter().any(|word| one.ends_with(word))
     };
+    let joined: String = name.chars().filter(|part| part.is_alphanumeric()).collect();
     !matches!(name.as_str(), "PWD" | "OLDPWD")
-        && name.split(|part: char| !part.is_alphanumeric()).any(is_secret)
+        && (name.split(|part: char| !part.is_alphanumeric()).any(is_secret)
+            || ["CONNECTIONSTRING", "CONNSTR"].iter().any(|words| joined.contains(words)))
 }
 
 /// A machine for tests.
@@ -333,6 +336,16 @@ mod tests {
             "SSHPASS",
             "API_KEY2",
             "ACME_JWT",
+            "CONNECTION_STRING",
+            "AZURE_STORAGE_CONNECTION_STRING",
+            "ConnectionStrings__Default",
+            "CUSTOMCONNSTR_MAIN",
+            "ACME_CONN_STR",
+            "BLOB_SAS",
+            "AZURE_SAS_URL",
+            "AZURE_SEARCH_KEY",
+            "AZURE_STORAGE_ACCOUNT_KEY1",
+            "ACME_DSN",
         ] {
             assert!(looks_secret(name), "{name}");
         }
@@ -348,6 +361,9 @@ mod tests {
             "COMPASS",
             "SSL_CERT_FILE",
             "EDITOR",
+            "CONNECTION_TIMEOUT",
+            "SASL_MECHANISM",
+            "STRING",
         ] {
             assert!(!looks_secret(name), "{name}");
         }

@@ -39,6 +39,14 @@ fn what_is_found_alone_is_found_in_a_sentence_too() {
     }
 }
 
+/// In a sentence it could be something else.
+#[test]
+fn a_frame_of_rust_is_known_where_it_is_alone_in_its_line() {
+    let guard = guard();
+    assert_eq!(check(&guard, "  12: core::panicking::panic"), Some(Rule::StackTrace));
+    assert_eq!(check(&guard, "see 12: core::panicking::panic"), None);
+}
+
 /// Ordinary values of telemetry.
 #[test]
 fn versions_regions_ids_dates_and_words_pass() {
@@ -105,7 +113,12 @@ fn versions_regions_ids_dates_and_words_pass() {
 fn a_key_that_says_version_may_have_four_numbers() {
     let guard = guard();
     assert_eq!(guard.check(b"driver_version", b"1.2.3.4"), None);
-    assert_eq!(guard.check(b"driver", b"1.2.3.4"), Some(Rule::Ip));
+    for key in ["ClientVersion", "versions", "os.build", "release", "driver-ver"] {
+        assert_eq!(guard.check(key.as_bytes(), b"1.2.3.4"), None, "{key}");
+    }
+    for key in ["driver", "builder", "server", "conversation"] {
+        assert_eq!(guard.check(key.as_bytes(), b"1.2.3.4"), Some(Rule::Ip), "{key}");
+    }
     assert_eq!(guard.check(b"driver_version", b"/srv/1.2.3.4"), Some(Rule::Path));
 }
 

@@ -18,7 +18,7 @@ pub(super) enum Then {
     Alphanumeric,
     /// base64 for URLs.
     Url,
-    /// The same, with a digit and a letter among them: the prefix alone could be a word's.
+    /// The same, and no words with numbers: the prefix alone could be a word's.
     Mixed,
     /// base64 that is no word: with a digit, or with many capitals.
     Basic,
@@ -158,8 +158,8 @@ pub(super) const SHAPES: [Shape; 123] = [
     shape("ya29.", Then::Any, 20),                     // Google's access tokens
 ];
 
-/// How far a token is looked at for a digit.
-const MIXED_BYTES_MAX: usize = 48;
+/// How far a token is looked at for what is no word: Slack's begin with three numbers.
+const MIXED_BYTES_MAX: usize = 96;
 
 /// Bytes of the shortest token.
 pub(super) const TOKEN_BYTES_MIN: usize = {
@@ -239,11 +239,25 @@ impl Then {
         let token = &text[..run(text, MIXED_BYTES_MAX, |byte| self.has(byte))];
         let count = |such: fn(&u8) -> bool| token.iter().filter(|byte| such(byte)).count();
         match self {
-            Then::Mixed => count(u8::is_ascii_digit) > 0 && count(u8::is_ascii_alphabetic) > 0,
+            Then::Mixed => token.split(|byte| !byte.is_ascii_alphanumeric()).any(is_random),
             Then::Basic => count(u8::is_ascii_digit) > 0 || count(u8::is_ascii_uppercase) >= 5,
             _ => true,
         }
     }
+}
+
+/// Whether letters and digits in a row are no word, nor a word with a number behind it: many, or in a mixture that
+/// nobody would write.
+fn is_random(piece: &[u8]) -> bool {
+    let has = |such: fn(&u8) -> bool| piece.iter().any(such);
+    let is_mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+    let is_wild = || {
+        let mut pairs = piece.windows(2);
+        has(u8::is_ascii_lowercase)
+            && has(u8::is_ascii_uppercase)
+            && pairs.any(|pair| pair[0].is_ascii_digit() && pair[1].is_ascii_alphabetic())
+    };
+    is_mixed && (piece.len() >= 16 || piece.len() >= 8 && is_wild())
 }
 
 /// AWS's secret keys have no prefix: forty characters of base64, which are no hexadecimal sum.
@@ -299,6 +313,6 @@ pub(super) fn jwt(place: &Place<'_>) -> bool {
 /// At `-`, and where a word begins with `P`.
 pub(super) fn private_key(place: &Place<'_>) -> bool {
     let rest = place.rest();
-    rest.starts_with(b"-----BEGIN ") && has(rest, 64, b"PRIVATE KEY")
+    (rest.starts_with(b"-----BEGIN ") || rest.starts_with(b"---- BEGIN ")) && has(rest, 64, b"PRIVATE KEY")
         || starts_with_any_case(rest, b"PuTTY-User-Key-File-") && !place.before(1).is_some_and(is_word)
 }
