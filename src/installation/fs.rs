@@ -239,6 +239,18 @@ pub(crate) fn free_name(path: &Path, name: &str) -> PathBuf {
     free
 }
 
+/// Syncs every file and directory below `directory`, itself last.
+pub(crate) fn sync_tree(directory: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => sync_tree(&entry.path())?,
+            false => File::open(entry.path())?.sync_all()?,
+        }
+    }
+    sync_directory(directory)
+}
+
 /// Makes the names in a directory durable.
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()

@@ -2,7 +2,9 @@
 //!
 //! sled writes zeroes over what it takes for the end of its log while it opens a store: behind a damaged place lies
 //! much that is whole. So a store is copied before each opening, and should the opening fail, that copy is set aside
-//! and not what sled left. It is synced by nobody: a power cut that takes it takes nothing else.
+//! and not what sled left. And sled reuses the room in its log before the names of its snapshots are durable: a power
+//! cut meanwhile may leave neither. So the copy is durable before sled touches the store, and where nobody came to an
+//! end of opening it, the store goes back to the copy.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -54,21 +56,52 @@ pub(super) fn before(number: u64) -> String {
 /// Copies a store that is about to be opened, where there is room. Of one that somebody began to open before, the
 /// copy of then is the better one.
 pub(super) fn keep_before(installation: &Installation, number: u64) {
-    let (store, before) = (installation.store(number), installation.spool().join(before(number)));
+    let (spool, store) = (installation.spool(), installation.store(number));
+    let before = spool.join(before(number));
     let made = || {
-        let needed = fs::disk_bytes(&store).saturating_add(STORE_ROOM_BYTES);
-        if fs::free_bytes(&installation.spool())? < needed {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let hidden = installation.spool().join(".copy");
-        copy(&store, &hidden)?;
-        std::fs::rename(&hidden, &before)
+        let hidden = durable_copy(installation, &store)?;
+        std::fs::rename(hidden, &before)?;
+        fs::sync_directory(&spool)
     };
     if !fs::is_directory(&before)
         && let Err(error) = made()
     {
         log::debug!("{} is opened without a copy: {error}", store.display());
     }
+}
+
+/// Takes a store back to what it was before an opening of which nobody came to an end, if a copy says so. The copy
+/// stays, for the next that does not.
+pub(super) fn go_back(installation: &Installation, number: u64) {
+    let (spool, store) = (installation.spool(), installation.store(number));
+    let before = spool.join(before(number));
+    let gone_back = || {
+        let hidden = durable_copy(installation, &before)?;
+        let half_opened = spool.join(".half-opened");
+        if fs::is_directory(&store) {
+            std::fs::rename(&store, &half_opened)?;
+        }
+        std::fs::rename(hidden, &store)?;
+        fs::sync_directory(&spool)?;
+        fs::remove_tree(&half_opened)
+    };
+    if fs::is_directory(&before)
+        && let Err(error) = gone_back()
+    {
+        log::debug!("{} is opened as it was left: {error}", store.display());
+    }
+}
+
+/// Copies a store, where there is room, to a hidden name.
+fn durable_copy(installation: &Installation, store: &Path) -> io::Result<PathBuf> {
+    let needed = fs::disk_bytes(store).saturating_add(STORE_ROOM_BYTES);
+    if fs::free_bytes(&installation.spool())? < needed {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    let hidden = installation.spool().join(".copy");
+    copy(store, &hidden)?;
+    fs::sync_tree(&hidden)?;
+    Ok(hidden)
 }
 
 /// Removes the copy: the store was opened, and is right.

@@ -70,6 +70,8 @@ impl Spool {
         let mut spool = assemble(installation, epoch, owner, ledger, opened);
         // At once, since a kill before it counts against the store.
         spool.write_ledger(State::Open)?;
+        // Not before: half of a copy is none.
+        aside::forget_before(installation, spool.number);
         spool.count_damage(u64::from(ledger_was_damaged))?;
         spool.find_taken()?;
         if spool.exports.has_waiting() {
@@ -211,9 +213,15 @@ fn clear(installation: &Installation, ledger: &Ledger) -> Result<(), SpoolError>
         }
     }
     let kept = matches!(ledger.state, State::Opening(_)).then(|| aside::before(ledger.store));
+    let mut is_clear = true;
     for name in names()?.into_iter().filter(|name| name.starts_with('.') && Some(name) != kept.as_ref()) {
         let path = directory.join(name);
         fs::remove_tree(&path).map_err(SpoolError::io("remove", path))?;
+        is_clear = false;
+    }
+    if !is_clear {
+        // A copy of before an earlier opening is not to come back when the next one is cut off.
+        fs::sync_directory(&directory).map_err(SpoolError::io("sync", directory.clone()))?;
     }
     // Half-made journals that nobody holds.
     for entry in std::fs::read_dir(installation.journals()).into_iter().flatten().flatten() {
@@ -234,9 +242,6 @@ fn open_store(
 ) -> Result<(Store, Inventory), SpoolError> {
     let path = installation.store(ledger.store);
     let wrong = |what: &str| StoreError::Wrong { path: path.clone(), what: what.into() };
-    if ledger.store == 0 || !fs::is_directory(&path) {
-        return Err(wrong("it is not there").into());
-    }
     let openings = match ledger.state {
         State::Opening(openings) => openings,
         State::Open | State::Closed => 0,
@@ -247,6 +252,12 @@ fn open_store(
     let mark = path.join(PANICKED);
     if mark.exists() {
         return Err(wrong("sled panicked when it was opened").into());
+    }
+    if openings > 0 {
+        aside::go_back(installation, ledger.store);
+    }
+    if ledger.store == 0 || !fs::is_directory(&path) {
+        return Err(wrong("it is not there").into());
     }
     let write = |ledger: &Ledger| {
         ledger.write(&installation.ledger()).map_err(SpoolError::io("write", installation.ledger()))
@@ -275,9 +286,7 @@ fn open_store(
         return Err(wrong("it belongs to an earlier device id").into());
     }
     // Whether it went back, only the ledger can say.
-    if ledger.generation > 0 {
-        aside::forget_before(installation, ledger.store);
-    } else {
+    if ledger.generation == 0 {
         aside::copy_of(installation, ledger.store)?;
     }
     Ok((store, inventory))

@@ -146,7 +146,7 @@ impl Store {
         }
         store.apply(Changes::new())?;
         store.close()?;
-        sync_tree(hidden).map_err(io_error("sync"))?;
+        fs::sync_tree(hidden).map_err(io_error("sync"))?;
         std::fs::rename(hidden, path).map_err(io_error("rename"))?;
         fs::sync_directory(parent).map_err(io_error("sync the directory of"))
     }
@@ -164,6 +164,12 @@ impl Store {
             prepare(path)?;
             let mut store = Self::open_db(path, Sum::default())?;
             store.check(generation, visit)?;
+            // sled names its snapshots and does not sync their names, and reuses what they made needless.
+            fs::sync_tree(path).map_err(|source| StoreError::Io {
+                operation: "sync",
+                path: path.into(),
+                source,
+            })?;
             Ok(store)
         }))
         .unwrap_or_else(|_| Err(StoreError::Panicked { path: path.into() }))
@@ -405,18 +411,6 @@ fn has_right_sum(path: &Path, skipped: usize) -> bool {
         }
         Err(error) => error.kind() != io::ErrorKind::InvalidData,
     }
-}
-
-/// Syncs every file and directory below `directory`, itself last.
-fn sync_tree(directory: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => sync_tree(&entry.path())?,
-            false => File::open(entry.path())?.sync_all()?,
-        }
-    }
-    fs::sync_directory(directory)
 }
 
 #[cfg(test)]
