@@ -213,15 +213,9 @@ fn clear(installation: &Installation, ledger: &Ledger) -> Result<(), SpoolError>
         }
     }
     let kept = matches!(ledger.state, State::Opening(_)).then(|| aside::before(ledger.store));
-    let mut is_clear = true;
     for name in names()?.into_iter().filter(|name| name.starts_with('.') && Some(name) != kept.as_ref()) {
         let path = directory.join(name);
         fs::remove_tree(&path).map_err(SpoolError::io("remove", path))?;
-        is_clear = false;
-    }
-    if !is_clear {
-        // A copy of before an earlier opening is not to come back when the next one is cut off.
-        fs::sync_directory(&directory).map_err(SpoolError::io("sync", directory.clone()))?;
     }
     // Half-made journals that nobody holds.
     for entry in std::fs::read_dir(installation.journals()).into_iter().flatten().flatten() {
@@ -262,6 +256,9 @@ fn open_store(
     let write = |ledger: &Ledger| {
         ledger.write(&installation.ledger()).map_err(SpoolError::io("write", installation.ledger()))
     };
+    // The copy of before an earlier opening, or half of it, is not to come back once the ledger speaks of this one.
+    let spool = installation.spool();
+    fs::sync_directory(&spool).map_err(SpoolError::io("sync", spool))?;
     let before = std::mem::replace(&mut ledger.state, State::Opening(openings + 1));
     write(ledger)?;
     reached(Step::StoreOpening);
