@@ -2,7 +2,6 @@
 
 use std::hint::black_box;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ const THREADS: usize = 4;
 pub(crate) fn run(criterion: &mut Criterion, table: &mut Table, goals: &mut Goals) {
     let home = tempfile::tempdir().expect("a temporary directory");
     let client = begin(Client::builder(product()).home(home.path()));
-    timed(criterion, table, BACK_TO_BACK, "nothing", &[Mutex::new(|| true)], &|| true);
+    timed(criterion, table, BACK_TO_BACK, "nothing", &[Mutex::new(|| true)], &|_| true);
     for pace in PACES {
         let enqueue = Enqueue::new(&client);
         let event = six(0);
@@ -75,16 +74,14 @@ pub(crate) fn run(criterion: &mut Criterion, table: &mut Table, goals: &mut Goal
     client.shutdown(LONG).expect("the disk takes it");
 }
 
-/// Events into a client, and how many of them it took.
+/// Events into a client.
 pub(crate) struct Enqueue<'a> {
     client: &'a Client,
-    taken: AtomicU64,
 }
 
 impl<'a> Enqueue<'a> {
     pub(crate) fn new(client: &'a Client) -> Self {
-        client.sync(LONG).expect("the disk takes it");
-        Self { client, taken: client.stats().accepted.into() }
+        Self { client }
     }
 
     pub(crate) fn timed(
@@ -96,18 +93,18 @@ impl<'a> Enqueue<'a> {
         threads: usize,
         event: impl Fn(i64) -> Event + Sync,
     ) -> Nanos {
+        self.client.sync(LONG).expect("the disk takes it");
+        let before = self.client.stats().accepted;
         let caller = || {
             let mut number = 0;
             let event = &event;
             Mutex::new(move || {
                 number += 1;
-                let is_taken = self.client.try_enqueue(event(number)).is_ok();
-                self.taken.fetch_add(is_taken.into(), Ordering::Relaxed);
-                is_taken
+                self.client.try_enqueue(event(number)).is_ok()
             })
         };
         let callers: Vec<_> = (0..threads).map(|_| caller()).collect();
-        let is_drained = || self.client.stats().accepted == self.taken.load(Ordering::Relaxed);
+        let is_drained = |taken| self.client.stats().accepted == before + taken;
         timed(criterion, table, pace, name, &callers, &is_drained)
     }
 }
@@ -126,7 +123,7 @@ fn with_channel(
         scope.spawn(|| consume(&receiver));
         let caller = || Mutex::new(|| sender.try_send(event.clone()).is_ok());
         let callers: Vec<_> = (0..threads).map(|_| caller()).collect();
-        let nanos = timed(criterion, table, pace, name, &callers, &|| sender.is_empty());
+        let nanos = timed(criterion, table, pace, name, &callers, &|_| sender.is_empty());
         drop(callers);
         drop(sender);
         nanos

@@ -2,6 +2,7 @@
 
 use std::hint::{black_box, spin_loop};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,26 +19,28 @@ pub(crate) const EVERY_20_US: Pace = ("every 20 us", Duration::from_micros(20));
 /// What it is called, and from the begin of one call to that of the next.
 pub(crate) type Pace = (&'static str, Duration);
 
-/// Times `call`, which says whether the event was taken, on so many threads at once.
+/// Times `call`, which says whether the event was taken, on so many threads at once. `is_drained` is told how many were.
 pub(crate) fn timed<C: FnMut() -> bool + Send>(
     criterion: &mut Criterion,
     table: &mut Table,
     (pace, every): Pace,
     name: &str,
     calls_of: &[Mutex<C>],
-    is_drained: &(dyn Fn() -> bool + Sync),
+    is_drained: &(dyn Fn(u64) -> bool + Sync),
 ) -> Nanos {
-    let all = Mutex::new((Nanos::new(), 0));
+    let (all, taken) = (Mutex::new((Nanos::new(), 0)), AtomicU64::new(0));
     let one = |call: &mut C, calls: u64| {
         let (mut nanos, mut refused, mut spent) = (Nanos::new(), 0, Duration::ZERO);
         let burst = BURST / calls_of.len() as u64;
         for number in 0..calls {
-            while every.is_zero() && number % burst == 0 && !is_drained() {
+            while every.is_zero() && number % burst == 0 && !is_drained(taken.load(Ordering::Relaxed)) {
                 thread::sleep(Duration::from_millis(1));
             }
             let began = Instant::now();
             let is_taken = black_box(call());
             let took = began.elapsed();
+            // Behind the clock, since it waits for all that the call has written.
+            taken.fetch_add(is_taken.into(), Ordering::Relaxed);
             spent += took;
             nanos.record(took);
             refused += u64::from(!is_taken);
