@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 /// A home where a request with 20 events is under way and 5 more wait when `meanwhile` is done, which is told who holds
 /// the spool.
 fn while_a_request_is_under_way(receiver: &Receiver, meanwhile: impl Fn(&Home, u64)) -> Home {
-    let home = Home::new();
+    // A request that nobody interrupts lasts longer than anybody waits here.
+    let home = Home::with("[[destination]]\nname = \"default\"\ntimeout_seconds = 600.0\n");
     let mut sends = Worker::start(&home, &receiver.url());
     let mut waits = Worker::start(&home, &receiver.url());
     assert_eq!(sends.enqueue("job_finished", 20, 10).1, "");
@@ -75,8 +76,8 @@ fn an_answer_that_takes_longer_than_the_grace_is_interrupted() {
     let receiver = Receiver::start(|_| Reply::Never);
     let home = while_a_request_is_under_way(&receiver, |home, _| {
         assert_eq!(refuse(home), 25);
-        // Long before its time is up, and not since the events were taken away under it.
-        assert!(has_let_go(home));
+        // Whoever else was told no may hold it for a moment, and finds nothing left to delete.
+        wait_until("the holder has let go", || has_let_go(home));
     });
     assert_eq!(books(&home), json!([25, 0, { "consent": 25 }]));
 }

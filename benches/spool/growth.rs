@@ -1,6 +1,7 @@
-//! Does an event cost more, and the process more memory, when many wait? From a thousand to ten million, in one
-//! process with a courier whose receiver is down; then all of them are delivered.
+//! Does an event cost more, and the process more memory, when many wait? A thousand to ten million wait, each in a
+//! directory of its own, with a courier whose receiver is down; then the ten million are delivered.
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -13,22 +14,17 @@ use super::common::{Does, LONG, begin, ever, fill, low_entropy, median, per_seco
 
 const BACKLOGS: [u64; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
-/// Events of which the cost is measured at each backlog.
-const MORE: u64 = 20_000;
-const ROUNDS: usize = 7;
+/// Events of which the cost is measured at each backlog, so often: few beside what waits.
+const MORE: u64 = 1_000;
+const ROUNDS: usize = 9;
 
 pub(crate) fn run(goals: &mut Goals) {
-    let home = tempfile::tempdir().expect("a temporary directory");
     let product = || -> Product { roomy().destination(Destination::new("default").by_program()) };
-    let builder = Client::builder(product()).home(home.path());
-    let client = begin(builder.deliver("default", Does(takes_nothing)));
     let mut next = ever(low_entropy);
-    // What the first events cost once is not theirs.
-    fill(&client, 20_000, &mut next);
-    client.flush(LONG).expect("a flush");
-    let mut first = None;
-    for backlog in BACKLOGS {
-        fill(&client, backlog.saturating_sub(client.stats().accepted), &mut next);
+    let mut wait = |home: &Path, backlog| {
+        let client = begin(Client::builder(product()).home(home).deliver("default", Does(takes_nothing)));
+        fill(&client, backlog, &mut next);
+        client.flush(LONG).expect("a flush");
         let mut took: Vec<_> = (0..ROUNDS)
             .map(|_| {
                 let began = Instant::now();
@@ -36,14 +32,23 @@ pub(crate) fn run(goals: &mut Goals) {
                 began.elapsed()
             })
             .collect();
-        let cost = median(&mut took).as_nanos() as f64 / MORE as f64;
         let memory = resident_kib() / 1024.0;
+        client.shutdown(LONG).expect("the disk takes it");
+        (median(&mut took).as_nanos() as f64 / MORE as f64, memory)
+    };
+    // What the first events of a process cost once is not theirs.
+    wait(tempfile::tempdir().expect("a temporary directory").path(), BACKLOGS[0]);
+    let mut first = None;
+    let mut home = None;
+    for backlog in BACKLOGS {
+        let home = home.insert(tempfile::tempdir().expect("a temporary directory"));
+        let (cost, memory) = wait(home.path(), backlog);
         let (cost_first, memory_first) = *first.get_or_insert((cost, memory));
         let name = format!("{backlog} waiting: an event more, durable, beside {} waiting", BACKLOGS[0]);
         goals.ratio(name, cost, cost_first, "ns", AtMost(1.25));
         goals.value("  memory more", memory - memory_first, "MiB", AtMost(25.0));
     }
-    client.shutdown(LONG).expect("the disk takes it");
+    let home = home.expect("there are backlogs");
 
     let events = Client::builder(product()).home(home.path()).admin().expect("sound").status().waiting.events;
     let marks: &Mutex<Vec<(u64, Instant)>> = Box::leak(Box::default());
