@@ -42,7 +42,7 @@ pub const KINDS: [Kind; 18] = [
     },
     Kind {
         name: "channel, polled",
-        does: "`try_send` of what milepost is given (boxed, since it is over 118 bytes) to a bounded crossbeam channel, whose consumer looks \
+        does: "`try_send` of what milepost is given (boxed, since it is over 110 bytes) to a bounded crossbeam channel, whose consumer looks \
                every 2 ms and throws it away",
         open: channel::polled,
         count: None,
